@@ -1,0 +1,1 @@
+"""What runs on a host, through its runner: netdevs, domains, CPU time, copies, consoles."""

@@ -1,0 +1,1 @@
+"""Where the host comes from: emulated here, or reached over SSH."""

@@ -1,0 +1,172 @@
+"""The values everything else passes around: labs, workloads, trials, samples.
+
+All are frozen and strict: an unknown key or a wrong type is an error, never a warning, because a
+typo that silently runs another experiment costs a day.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+ModeName = Literal["passthrough", "vhost", "zerocopy"]
+WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM"]
+Direction = Literal["rx", "tx"]
+Switch = Literal["on", "off"]
+NicModel = Literal["e1000e", "igb"]
+Clock = Literal["wall"]
+Status = Literal["ok", "invalid", "failed"]
+
+PciAddress = Annotated[
+    str, StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
+]
+LabName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Interface = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
+
+
+class Value(BaseModel):
+    """A frozen value that rejects what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Emulator(Value):
+    """The machine that zclab starts in QEMU to be the host."""
+
+    nic: NicModel = "e1000e"
+    cpus: Annotated[int, Field(ge=1, le=16)] = 2
+    memory_mib: Annotated[int, Field(ge=1024, le=65536)] = 2560
+    cpu_model: str = "max"
+    accelerator: Literal["tcg", "kvm", "auto"] = "tcg"
+
+
+class Endpoint(Value):
+    """Where a host's SSH server answers, and as whom to log in."""
+
+    address: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: str = "root"
+    identity_file: str | None = None
+    known_hosts_file: str | None = None
+
+
+class Peer(Value):
+    """The other end of the DUT NIC's cable.
+
+    ``endpoint`` is the host that has it; None means the lab host itself, where the NIC is moved
+    into the network namespace ``netns`` so that traffic has to take the cable.
+    """
+
+    nic: PciAddress
+    endpoint: Endpoint | None = None
+    netns: str | None = "peer"
+
+
+class Network(Value):
+    """Addresses on the cable; the management network is zclab's own affair."""
+
+    guest: Interface = "192.0.2.2/24"
+    peer: Interface = "192.0.2.1/24"
+
+    @property
+    def guest_ip(self) -> str:
+        """The guest's address without its prefix length."""
+        return self.guest.partition("/")[0]
+
+    @property
+    def peer_ip(self) -> str:
+        """The peer's address without its prefix length."""
+        return self.peer.partition("/")[0]
+
+
+class Guest(Value):
+    """The guest that is booted once for each mode and repetition."""
+
+    vcpus: Annotated[int, Field(ge=1, le=16)] = 1
+    memory_mib: Annotated[int, Field(ge=128, le=65536)] = 512
+
+
+class Tunables(Value):
+    """What is set alike in every mode, and recorded, because it changes every mode's figures."""
+
+    threaded_napi: bool = True
+    vhost_queue_size: Annotated[int, Field(ge=256, le=1024)] = 256
+
+
+class Lab(Value):
+    """One YAML file of ``labs/``: a host, its NIC under test, the peer, the guest."""
+
+    name: LabName
+    kind: Literal["emulated", "ssh"]
+    emulator: Emulator | None = None
+    host: Endpoint | None = None
+    nic: PciAddress
+    peer: Peer
+    network: Network = Network()
+    guest: Guest = Guest()
+    tunables: Tunables = Tunables()
+    clock: Clock = "wall"
+
+    @model_validator(mode="after")
+    def _kind_has_its_section(self) -> Lab:
+        if self.kind == "emulated" and self.emulator is None:
+            msg = "an emulated lab needs the key 'emulator'"
+            raise ValueError(msg)
+        if self.kind == "ssh" and self.host is None:
+            msg = "an ssh lab needs the key 'host'"
+            raise ValueError(msg)
+        return self
+
+
+class Workload(Value):
+    """A netperf test with its parameters.
+
+    ``direction`` is ``rx`` (peer to guest) or ``tx`` (guest to peer); the transactions of
+    ``TCP_RR`` go both ways, so it has none.
+    """
+
+    name: WorkloadName
+    direction: Direction | None
+    message_bytes: Annotated[int, Field(ge=1, le=1 << 20)]
+    duration_s: Annotated[float, Field(gt=0, le=3600)]
+    streams: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @property
+    def label(self) -> str:
+        """A short name for progress lines and tables, such as ``TCP_STREAM rx 16384``."""
+        words = (self.name, self.direction, str(self.message_bytes))
+        return " ".join(word for word in words if word)
+
+
+class Dimensions(Value):
+    """Everything a figure depends on by design; figures compare only where these are equal."""
+
+    mode: ModeName
+    workload: WorkloadName
+    direction: Direction | None
+    message_bytes: int
+    mtu: int
+    offloads: Switch
+    nic: str
+    streams: int
+    duration_s: float
+    boot: int
+    repetition: int
+
+
+class Trial(Dimensions):
+    """One mode x workload x repetition, and how it ended."""
+
+    status: Status
+    reason: str | None = None
+    evidence: dict[str, str | int | float | bool | None] = {}
+
+
+class Sample(Dimensions):
+    """One measured value with its unit."""
+
+    metric: str
+    value: float
+    unit: str
+

@@ -1,0 +1,1 @@
+"""How the guest's NIC is backed: one file for each mode."""
