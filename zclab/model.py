@@ -6,9 +6,17 @@ typo that silently runs another experiment costs a day.
 
 from __future__ import annotations
 
+from ipaddress import IPv4Interface
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 ModeName = Literal["passthrough", "vhost", "zerocopy"]
 WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM"]
@@ -18,11 +26,28 @@ NicModel = Literal["e1000e", "igb"]
 Clock = Literal["wall"]
 Status = Literal["ok", "invalid", "failed"]
 
+
+def _ipv4_interface(text: str) -> str:
+    return IPv4Interface(text).with_prefixlen
+
+
+# A description is what an error message says is allowed.
 PciAddress = Annotated[
-    str, StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$"),
+    Field(description="a PCI address such as 0000:01:00.0, in lower case"),
 ]
-LabName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-Interface = Annotated[str, StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")]
+LabName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"),
+    Field(description="up to 32 lower-case letters, digits and hyphens"),
+]
+Interface = Annotated[
+    str,
+    StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$"),
+    AfterValidator(_ipv4_interface),
+    Field(description="an IPv4 address with its prefix length such as 192.0.2.2/24"),
+]
 
 
 class Value(BaseModel):
@@ -79,6 +104,17 @@ class Network(Value):
         """The peer's address without its prefix length."""
         return self.peer.partition("/")[0]
 
+    @model_validator(mode="after")
+    def _two_addresses_of_one_network(self) -> Network:
+        guest, peer = IPv4Interface(self.guest), IPv4Interface(self.peer)
+        if guest.network != peer.network:
+            msg = f"guest {guest} and peer {peer} are not in one network"
+            raise ValueError(msg)
+        if guest == peer:
+            msg = f"guest and peer have the same address {guest}"
+            raise ValueError(msg)
+        return self
+
 
 class Guest(Value):
     """The guest that is booted once for each mode and repetition."""
@@ -91,7 +127,7 @@ class Tunables(Value):
     """What is set alike in every mode, and recorded, because it changes every mode's figures."""
 
     threaded_napi: bool = True
-    vhost_queue_size: Annotated[int, Field(ge=256, le=1024)] = 256
+    vhost_queue_size: Literal[256, 512, 1024] = 256
 
 
 class Lab(Value):
@@ -110,11 +146,19 @@ class Lab(Value):
 
     @model_validator(mode="after")
     def _kind_has_its_section(self) -> Lab:
-        if self.kind == "emulated" and self.emulator is None:
-            msg = "an emulated lab needs the key 'emulator'"
+        needed, other = ("emulator", "host") if self.kind == "emulated" else ("host", "emulator")
+        if getattr(self, needed) is None:
+            msg = f"a lab of kind {self.kind} needs '{needed}:' with keys below it"
             raise ValueError(msg)
-        if self.kind == "ssh" and self.host is None:
-            msg = "an ssh lab needs the key 'host'"
+        if getattr(self, other) is not None:
+            msg = f"a lab of kind {self.kind} has no use for '{other}'"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _peer_is_another_nic(self) -> Lab:
+        if self.peer.endpoint is None and self.peer.nic == self.nic:
+            msg = f"nic and peer.nic are both {self.nic}: a cable has two ends"
             raise ValueError(msg)
         return self
 
@@ -169,4 +213,3 @@ class Sample(Dimensions):
     metric: str
     value: float
     unit: str
-
