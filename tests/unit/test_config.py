@@ -1,0 +1,239 @@
+"""A wrong lab file is told where it is wrong, what was found and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zclab.config import LABS, lab_names, load_lab, with_overrides
+from zclab.errors import ConfigError
+
+DATA = Path(__file__).resolve().parent.parent / "data" / "labs"
+GOOD = """\
+kind: emulated
+emulator:
+  nic: e1000e
+nic: 0000:01:00.0
+peer:
+  nic: 0000:02:00.0
+"""
+KEYS = "kind, emulator, host, nic, peer, network, guest, tunables, clock"
+PCI = "a PCI address such as 0000:01:00.0, in lower case"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a directory of its own, so that files are shown by their plain names."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def error_of(text: str | bytes, *, file: str = "my-lab.yaml", name: str | None = None) -> str:
+    raw = text if isinstance(text, bytes) else text.encode()
+    Path(file).write_bytes(raw)
+    with pytest.raises(ConfigError) as caught:
+        load_lab(file, name=name)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", lab_names())
+def test_every_lab_of_the_tree_loads(name: str) -> None:
+    assert load_lab(name).name == name
+
+
+def test_the_default_lab() -> None:
+    lab = load_lab("emulated")
+
+    assert lab.kind == "emulated"
+    assert lab.emulator is not None
+    assert (lab.emulator.nic, lab.emulator.cpus, lab.emulator.memory_mib) == ("e1000e", 2, 2560)
+    assert (lab.nic, lab.peer.nic, lab.peer.netns) == ("0000:01:00.0", "0000:02:00.0", "peer")
+    assert (lab.guest.vcpus, lab.guest.memory_mib) == (1, 512)
+
+
+def test_a_lab_is_called_like_its_file_or_as_asked() -> None:
+    Path("my-lab.yaml").write_text(GOOD)
+
+    assert load_lab("my-lab.yaml").name == "my-lab"
+    assert load_lab("./my-lab.yaml", name="second").name == "second"
+
+
+def test_a_pci_address_needs_no_quotes() -> None:
+    """YAML 1.1 reads 0000:01:00.0 as the number 60 in base 60."""
+    Path("my-lab.yaml").write_text(GOOD.replace("0000:01:00.0", "'0000:01:00.0'"))
+    quoted = load_lab("my-lab.yaml")
+    Path("my-lab.yaml").write_text(GOOD)
+
+    assert load_lab("my-lab.yaml") == quoted
+
+
+def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DATA)
+    expected = Path("many-mistakes.txt").read_text(encoding="utf-8")
+
+    with pytest.raises(ConfigError) as caught:
+        load_lab("many-mistakes.yaml")
+
+    assert f"{caught.value}\n" == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("e1000e", "e1000x", "3: emulator.nic: found 'e1000x', allowed: e1000e, igb"),
+        (
+            "  nic: e1000e",
+            "  cpus: 99",
+            "3: emulator.cpus: found 99, allowed: an integer from 1 to 16",
+        ),
+        (
+            "  nic: e1000e",
+            "  cpus: '2'",
+            "3: emulator.cpus: found '2', allowed: an integer from 1 to 16",
+        ),
+        ("  nic: e1000e", "  cpu_model: 486", "3: emulator.cpu_model: found 486, allowed: text"),
+        (
+            "  nic: e1000e",
+            "  nik: e1000e",
+            (
+                "3: emulator.nik: unknown key, did you mean 'nic'?; "
+                "allowed keys: nic, cpus, memory_mib, cpu_model, accelerator"
+            ),
+        ),
+        ("kind", "flavour: 1\nkind", f"1: flavour: unknown key; allowed keys: {KEYS}"),
+        (
+            "kind",
+            "name: a\nkind",
+            "1: name: not a key: a lab is called like its file, or as --name says",
+        ),
+        ("  nic: e1000e", "  nic:", "3: emulator.nic: found nothing, allowed: e1000e, igb"),
+        ("  nic: 0000:02:00.0", "  netns: p", f"5: peer.nic: missing, allowed: {PCI}"),
+        ("  nic: 0000:02:00.0", "  nic: eth1", f"6: peer.nic: found 'eth1', allowed: {PCI}"),
+        ("kind", "guest: 3\nkind", "1: guest: found 3, allowed: the keys vcpus, memory_mib"),
+        ("kind", "clock: cpu\nkind", "1: clock: found 'cpu', allowed: wall"),
+        (
+            "kind",
+            "tunables:\n  threaded_napi: on\nkind",
+            "2: tunables.threaded_napi: found 'on', allowed: true, false",
+        ),
+        (
+            "kind",
+            "tunables: {vhost_queue_size: 300}\nkind",
+            "1: tunables.vhost_queue_size: found 300, allowed: 256, 512, 1024",
+        ),
+        (
+            "kind",
+            "network:\n  guest: 10.0.0.300/24\nkind",
+            (
+                "2: network.guest: found '10.0.0.300/24', allowed: "
+                "an IPv4 address with its prefix length such as 192.0.2.2/24"
+            ),
+        ),
+        (
+            "kind",
+            "network:\n  guest: 10.0.0.1/24\nkind",
+            "1: network: guest 10.0.0.1/24 and peer 192.0.2.1/24 are not in one network",
+        ),
+        (
+            "  nic: e1000e",
+            "  nic: e1000e\n  nic: igb",
+            ("4: emulator.nic: given again, first in line 3; keep one"),
+        ),
+        ("  nic: e1000e", "", "1: a lab of kind emulated needs 'emulator:' with keys below it"),
+    ],
+)
+def test_a_wrong_value_or_key(old: str, new: str, error: str) -> None:
+    assert error_of(GOOD.replace(old, new, 1)) == f"my-lab.yaml:{error}"
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", ": empty; start from a copy of labs/emulated.yaml"),
+        ("# only this\n", ": empty; start from a copy of labs/emulated.yaml"),
+        ("- a\n", ":1: not a lab; a lab is keys with values, as 'kind: emulated'"),
+        ("kind: a: b\n", ":1: not YAML: mapping values are not allowed here"),
+        (
+            "a: [1,\n  2\n",
+            (
+                ":3: not YAML: while parsing a flow sequence: expected ',' or ']', "
+                "but got '<stream end>'"
+            ),
+        ),
+        ("peer:\n\tnic: x\n", ":2: not YAML: a tab; indent with spaces"),
+        (
+            "a: &x 1\nb: *x\n",
+            (":2: not YAML: aliases (*name) are not supported; write the value out"),
+        ),
+        (
+            GOOD.replace("e1000e", "!nic e1000e"),
+            (":3: emulator.nic: tags (!nic) are not supported; leave it out"),
+        ),
+        (GOOD + "? [a]\n: b\n", ":7: a key must be one word"),
+        (b"# lab\n# caf\xe9\n", ":2: byte 0xe9 is not UTF-8; save the file as UTF-8"),
+        ("#" * 70_000, ": longer than 64 KiB; is it a lab file?"),
+        ("[" * 5_000, ": nested too deep for a lab file"),
+    ],
+)
+def test_a_file_that_is_not_a_lab_at_all(text: str | bytes, error: str) -> None:
+    assert error_of(text) == f"my-lab.yaml{error}"
+
+
+def test_a_file_name_that_cannot_be_a_lab_name() -> None:
+    allowed = "found 'My_Lab', allowed: up to 32 lower-case letters, digits and hyphens"
+
+    assert (
+        error_of(GOOD, file="My_Lab.yaml")
+        == f"My_Lab.yaml:1: name: {allowed}; rename the file, or say --name"
+    )
+    assert error_of(GOOD, file="my-lab.yaml", name="My_Lab") == f"my-lab.yaml:1: name: {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("emulatd", "no lab 'emulatd', did you mean 'emulated'?"),
+        ("zzz", "no lab 'zzz'"),
+        ("labs/zzz.yaml", "labs/zzz.yaml: no such file"),
+    ],
+)
+def test_a_lab_that_is_not_there(name: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(LABS.parent)
+    there_are = ", ".join(lab_names())
+
+    with pytest.raises(ConfigError) as caught:
+        load_lab(name)
+
+    assert str(caught.value) == f"{error}; labs in labs/: {there_are}"
+
+
+def test_the_command_line_overrides_the_nic() -> None:
+    lab = load_lab("emulated")
+
+    other = with_overrides(lab, nic="igb")
+
+    assert other.emulator is not None
+    assert other.emulator.nic == "igb"
+    assert with_overrides(lab) == lab
+
+
+@pytest.mark.parametrize(
+    ("lab", "nic", "error"),
+    [
+        ("emulated", "e1000x", "--nic: found 'e1000x', allowed: e1000e, igb"),
+        (
+            "ssh-example",
+            "igb",
+            (
+                "--nic igb: lab 'ssh-example' is of kind ssh, so its NIC is the one its host has "
+                "at 0000:3b:00.0; leave --nic out"
+            ),
+        ),
+    ],
+)
+def test_an_override_that_cannot_be(lab: str, nic: str, error: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_overrides(load_lab(lab), nic=nic)
+
+    assert str(caught.value) == error
