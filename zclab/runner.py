@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import fabric
-import invoke
+import invoke.exceptions
 import paramiko
+from invoke.context import Context
 
 from zclab.errors import CommandError
 
@@ -135,7 +136,7 @@ class LocalRunner:
     ) -> Process:
         """See Runner."""
         stream = _Sink(on_output) if on_output else io.StringIO()
-        promise = invoke.Context().run(
+        promise = Context().run(
             shlex.join(argv), asynchronous=True, warn=True, out_stream=stream, in_stream=False
         )
         return _Promised(self.where, tuple(argv), promise)
@@ -167,10 +168,13 @@ class SshRunner:
         gateway: SshRunner | None = None,
     ) -> None:
         self.where = where
-        kwargs: dict[str, Any] = {"look_for_keys": identity is None, "allow_agent": identity is None}
+        kwargs: dict[str, Any] = {
+            "look_for_keys": identity is None,
+            "allow_agent": identity is None,
+        }
         if identity is not None:
             kwargs["key_filename"] = str(identity)
-        self.connection = fabric.Connection(
+        self.connection: Any = fabric.Connection(
             address,
             port=port,
             user=user,
@@ -215,7 +219,9 @@ class SshRunner:
         except invoke.exceptions.CommandTimedOut as exc:
             raise CommandError(_timed_out(self.where, argv, timeout_s)) from exc
         except (OSError, EOFError, paramiko.SSHException) as exc:
-            raise CommandError(f"{self.where}: lost while running {shlex.join(argv)}: {exc}") from exc
+            raise CommandError(
+                f"{self.where}: lost while running {shlex.join(argv)}: {exc}"
+            ) from exc
         result = _result(self.where, tuple(argv), done)
         return result.check() if check else result
 
@@ -285,7 +291,7 @@ class NetnsRunner:
 def wait_until(
     condition: Callable[[], bool], *, what: str, deadline_s: float, interval_s: float = 0.1
 ) -> None:
-    """Wait until ``condition()`` is true; raise CommandError naming ``what`` after ``deadline_s``."""
+    """Wait until ``condition()``; raise CommandError naming ``what`` after ``deadline_s``."""
     end = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() >= end:
