@@ -52,11 +52,13 @@ _UNKNOWN = -1.0
 class NetperfResult:
     """What one netperf process measured.
 
-    ``payload_bytes`` is what arrived at the receiver; ``transactions`` is None for streams.
-    ``figures`` maps metric names (zclab.model.METRICS) to values.
+    ``sent_bytes`` left the sending process, ``payload_bytes`` arrived at the receiving one (of UDP
+    perhaps fewer); ``transactions`` is None for streams. ``figures`` maps metric names
+    (zclab.model.METRICS) to values.
     """
 
     elapsed_s: float
+    sent_bytes: int
     payload_bytes: int
     transactions: int | None
     figures: Mapping[str, float]
@@ -78,10 +80,13 @@ def netperf_argv(
 
     It ends after the workload's duration, rounded up to a whole second, or, given
     ``payload_bytes``, when at least so many bytes have been sent (of TCP_RR, which counts
-    transactions where streams count bytes: after so many transactions).
+    transactions where streams count bytes: after so many transactions). UDP_STREAM always goes by
+    its duration, for its receiver would wait for lost bytes for ever.
     """
     # netperf cuts a fraction off, and takes a duration of 0 for "for ever".
-    limit = math.ceil(workload.duration_s) if payload_bytes is None else -payload_bytes
+    limit = math.ceil(workload.duration_s)
+    if payload_bytes is not None and workload.name != "UDP_STREAM":
+        limit = -payload_bytes
     size = str(workload.message_bytes)
     options: tuple[str, ...]
     match workload.name:
@@ -122,6 +127,7 @@ def parse(text: str, workload: Workload) -> NetperfResult:
         raise ParseError(_seen(f"netperf: {workload.label}: nothing arrived", text))
     return NetperfResult(
         elapsed_s=elapsed_s,
+        sent_bytes=int(sent),
         payload_bytes=int(received),
         transactions=int(sent) // workload.message_bytes if workload.name == "TCP_RR" else None,
         figures=figures,

@@ -55,6 +55,12 @@ def test_payload_bytes_bound_the_test_instead_of_its_duration() -> None:
     assert argv[argv.index("-l") + 1] == "-1000000"
 
 
+def test_udp_is_not_bounded_by_bytes_for_lost_ones_would_be_waited_for() -> None:
+    argv = netperf_argv(UDP, target="192.0.2.1", payload_bytes=1_000_000)
+
+    assert argv[argv.index("-l") + 1] == "2"
+
+
 def test_a_fraction_of_a_second_does_not_become_a_test_without_end() -> None:
     argv = netperf_argv(workload(duration_s=0.5), target="192.0.2.2")
 
@@ -91,6 +97,7 @@ def test_parse_request_response() -> None:
 def test_parse_udp_tells_what_arrived_from_what_was_sent() -> None:
     result = parse((DATA / "udp_stream.txt").read_text(), UDP)
 
+    assert result.sent_bytes == 646_327_232
     assert result.payload_bytes == 632_073_856
     assert result.figures == {"received_mbps": 2528.19, "sent_mbps": 2585.2}
 
