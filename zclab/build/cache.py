@@ -1,0 +1,202 @@
+"""The cache: what was built once from the same inputs is never built twice.
+
+An artifact is the folder ``artifacts/<kind>/<key>/``, where the key is a hash over everything
+that went into it. It appears under that name complete or not at all: it is built in a folder
+beside it, flushed to the disk, and renamed. Everything in the cache can be deleted at any time
+that no build is running.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zclab.build.progress import Progress, silent
+from zclab.errors import BuildError
+
+META = "meta.json"
+_UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A finished artifact; ``cached`` says that it was there before it was asked for."""
+
+    kind: str
+    key: str
+    path: Path
+    inputs: dict[str, Any]
+    cached: bool
+
+
+def cache_dir() -> Path:
+    """Return the cache: $ZCLAB_CACHE, else $XDG_CACHE_HOME/zclab, else ~/.cache/zclab."""
+    if chosen := os.environ.get("ZCLAB_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().absolute() / "zclab"
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(inputs: Mapping[str, Any]) -> str:
+    """Return the key that named inputs lead to; a Path stands for its file's content."""
+    return hashlib.sha256(_canonical(inputs).encode()).hexdigest()[:32]
+
+
+def is_built(kind: str, inputs: Mapping[str, Any]) -> bool:
+    """Tell whether the artifact of these inputs exists."""
+    return (cache_dir() / "artifacts" / kind / key_of(inputs)).is_dir()
+
+
+def get_or_build(
+    kind: str,
+    inputs: Mapping[str, Any],
+    build: Callable[[Path], object],
+    *,
+    progress: Progress = silent,
+) -> Artifact:
+    """Return the artifact of these inputs, after ``build(folder)`` has filled it if need be.
+
+    Where another process builds the same artifact, this one waits and takes the result. An
+    exception of ``build`` goes through, and nothing stays behind; a full disk is a BuildError.
+    """
+    key = key_of(inputs)
+    path = cache_dir() / "artifacts" / kind / key
+    cached = True
+    if not path.is_dir():
+        with locked(f"{kind}-{key}", progress=progress):
+            if not path.is_dir():
+                cached = False
+                with disk_full_explained(path.parent):
+                    _build(path, inputs, build)
+    os.utime(path)  # prune() goes by when an artifact was last wanted
+    recorded = json.loads((path / META).read_text())
+    return Artifact(kind=kind, key=key, path=path, inputs=recorded, cached=cached)
+
+
+@contextmanager
+def locked(name: str, *, progress: Progress = silent) -> Iterator[None]:
+    """Hold the lock ``name``, which no two processes hold at once; say so where that means waiting.
+
+    The kernel drops the lock with the process, so a killed build leaves nothing to clean up.
+    """
+    folder = cache_dir() / "locks"
+    with disk_full_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(0, None, f"waiting for another zclab that is busy with {name}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def disk_full_explained(folder: Path) -> Iterator[None]:
+    """Turn "no space left on device" into a BuildError that says where and what to do."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise disk_full(folder) from exc
+
+
+def disk_full(folder: Path) -> BuildError:
+    """Return the error for a full disk under ``folder``, which may not exist yet."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free_mib = shutil.disk_usage(there).free >> 20
+    return BuildError(
+        f"{there}: the disk is full ({free_mib} MiB free); make room with `invoke clean`, "
+        "or set ZCLAB_CACHE to a folder on a larger disk"
+    )
+
+
+def sizes() -> dict[str, int]:
+    """Return how many bytes of disk each kind of artifact, and every other folder, takes."""
+    artifacts = cache_dir() / "artifacts"
+    folders = [*_folders(artifacts), *(f for f in _folders(cache_dir()) if f != artifacts)]
+    counted: set[tuple[int, int]] = set()
+    return {folder.name: _disk_bytes(folder, counted) for folder in folders}
+
+
+def clean(kind: str | None = None) -> int:
+    """Remove one kind of artifact, or with None the whole cache; return the bytes freed."""
+    folder = cache_dir() if kind is None else cache_dir() / "artifacts" / kind
+    if not folder.is_dir():
+        return 0
+    size = _disk_bytes(folder, set())
+    shutil.rmtree(folder)
+    return size
+
+
+def prune(kind: str, *, keep: int) -> None:
+    """Remove all artifacts of a kind but the ``keep`` that were wanted last."""
+    folders = sorted(_folders(cache_dir() / "artifacts" / kind), key=lambda f: -f.stat().st_mtime)
+    for folder in [f for f in folders if not f.name.startswith(_UNFINISHED)][keep:]:
+        remove_tree(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder in such an order that no half of it is ever taken for the whole."""
+    doomed = folder.with_name(f"{_UNFINISHED}{folder.name}")
+    shutil.rmtree(doomed, ignore_errors=True)
+    if folder.exists():
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _build(path: Path, inputs: Mapping[str, Any], build: Callable[[Path], object]) -> None:
+    """Build beside ``path`` and rename; the caller holds the artifact's lock."""
+    unfinished = path.with_name(f"{_UNFINISHED}{path.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        build(unfinished)
+        (unfinished / META).write_text(_canonical(inputs, indent=2) + "\n")
+        os.sync()  # a rename that outlives a power cut must not name files that did not
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _canonical(inputs: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(inputs, sort_keys=True, indent=indent, default=_content)
+
+
+def _content(value: object) -> str:
+    if isinstance(value, Path):
+        return file_hash(value)
+    raise TypeError(f"an artifact's input cannot be a {type(value).__name__}")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
+
+
+def _disk_bytes(folder: Path, counted: set[tuple[int, int]]) -> int:
+    """Return the disk space of a folder, each file once however many names it has."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            status = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - 100,000 of them
+            if (status.st_dev, status.st_ino) not in counted:
+                counted.add((status.st_dev, status.st_ino))
+                total += status.st_blocks * 512
+    return total

@@ -1,0 +1,246 @@
+"""The kernel: source, series and fragments in; a bzImage that has what the fragments ask for out.
+
+All three levels run the same image. It has no modules, and is the same to the byte wherever it
+is built with the same compiler.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from zclab.build import kconfig
+from zclab.build.apt import Apt
+from zclab.build.buildlog import explained, parse_step
+from zclab.build.cache import Artifact, cache_dir, get_or_build, key_of, locked, prune
+from zclab.build.command import build_env, output_of, run_logged
+from zclab.build.progress import Progress, silent
+from zclab.build.series import Series, read_series
+from zclab.build.source import Source, checkout, packaged
+from zclab.build.worktree import WorkTree
+from zclab.errors import ConfigError
+
+Variant = Literal["default", "debug"]
+
+PATCHES = Path(__file__).parents[2] / "kernel-patches" / "6.12"
+PACKAGE = "linux-source-6.12"
+FRAGMENTS = ("base", "net", "host")
+RECIPE = 1
+"""Raised with every change of this file that makes another kernel of the same inputs."""
+
+STEPS_PER_SYMBOL = 2.34
+"""How many steps a whole build takes for each symbol that is on, before one was counted."""
+
+_KEPT_KERNELS = 20
+_NICENESS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelArtifact:
+    """A kernel, and what is known about it.
+
+    ``version`` is what ``uname -r`` says in it, ``base`` the source it was made from: a Debian
+    package's version, or ``tree-`` and a hash over a source tree.
+    """
+
+    key: str
+    bzimage: Path
+    config: Path
+    system_map: Path
+    build_log: Path
+    version: str
+    base: str
+    series_hash: str
+    variant: Variant
+    cached: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a kernel will be."""
+
+    source: Source
+    series: Series
+    fragments: tuple[Path, ...]
+    variant: Variant
+
+    @property
+    def inputs(self) -> dict[str, object]:
+        """What the artifact's key is made of; a path stands for its content."""
+        return {
+            "recipe": RECIPE,
+            "source": self.source.id,
+            "series": self.series.hash,
+            "fragments": {path.name: path for path in self.fragments},
+            "variant": self.variant,
+            "compiler": output_of(("gcc", "--version")).partition("\n")[0],
+            "linker": output_of(("ld", "--version")).partition("\n")[0],
+        }
+
+
+def build_kernel(
+    *,
+    source: Path | None = None,
+    series: Path | None = PATCHES,
+    variant: Variant = "default",
+    update: bool = False,
+    progress: Progress = silent,
+) -> KernelArtifact:
+    """Return the kernel of a source with a series applied, from the cache if it is there.
+
+    ``source`` is a kernel tree of the user's, None for Debian's package; ``series`` is a folder,
+    None for the kernel without one; ``update`` asks the mirror for the newest package first.
+    Raises ConfigError for a series or fragment that makes no sense, and BuildError otherwise.
+    """
+    recipe = Recipe(
+        source=checkout(source) if source else _debian(update=update, progress=progress),
+        series=read_series(series),
+        fragments=_fragments(series, variant),
+        variant=variant,
+    )
+    wishes = kconfig.read_fragments(recipe.fragments)
+
+    def build(folder: Path) -> None:
+        _build(recipe, wishes, folder, progress)
+
+    artifact = get_or_build("kernel", recipe.inputs, build, progress=progress)
+    if not artifact.cached:
+        prune("kernel", keep=_KEPT_KERNELS)
+    return _described(artifact, recipe)
+
+
+def _fragments(series: Path | None, variant: Variant) -> tuple[Path, ...]:
+    """Return the fragments: always, the series' own, the variant's."""
+    paths = [PATCHES / "config" / f"{name}.config" for name in FRAGMENTS]
+    if series and (series / "config" / "mp.config").is_file():
+        paths.append(series / "config" / "mp.config")
+    if variant == "debug":
+        paths.append(PATCHES / "config" / "debug.config")
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such Kconfig fragment")
+    return tuple(paths)
+
+
+def _debian(*, update: bool, progress: Progress) -> Source:
+    """Return the source that Debian 13 has; the archive keeps only the newest of a branch."""
+    apt = Apt(progress=progress)
+    if update:
+        apt.update()
+    version = apt.candidate(PACKAGE)
+
+    def unpack(folder: Path) -> None:
+        tarball = f"./usr/src/{PACKAGE}.tar.xz"
+        others = f"--exclude={PACKAGE}/arch/[!x]*/*.*"  # not their Kconfig, which is read
+        script = 'dpkg-deb --fsys-tarfile "$0" | tar -xO "$1" | tar -xJ --strip-components=1 "$2"'
+        deb = apt.download(PACKAGE)
+        output_of(("bash", "-o", "pipefail", "-c", script, str(deb), tarball, others), cwd=folder)
+        deb.unlink()  # 150 MB that nobody asks for again
+
+    return packaged("kernel-source", PACKAGE, version, unpack, progress=progress)
+
+
+def _build(
+    recipe: Recipe, wishes: tuple[kconfig.Wish, ...], folder: Path, progress: Progress
+) -> None:
+    place = f"kernel-{recipe.variant}-{recipe.source.place}"
+    with locked(place, progress=progress):
+        work = WorkTree(folder=cache_dir() / "work" / place)
+        progress(0, None, f"bringing {recipe.source.id} and the series together")
+        work.sync(recipe.source.open(), recipe.series, target=recipe.source.id)
+        work.build.mkdir(exist_ok=True)
+        log = folder / "build.log"
+        with explained(f"kernel-{recipe.variant}", recipe.series, log):
+            _configure(recipe, wishes, work, log)
+            _make_bzimage(work, log, progress)
+        for product, name in (
+            ("arch/x86/boot/bzImage", "bzImage"),
+            (".config", "config"),
+            ("System.map", "System.map"),
+            ("include/config/kernel.release", "release"),
+        ):
+            shutil.copyfile(work.build / product, folder / name)
+
+
+def _configure(recipe: Recipe, wishes: tuple[kconfig.Wish, ...], work: WorkTree, log: Path) -> None:
+    """Write ``.config``: everything off that can be, then the fragments, then what they imply."""
+    wanted = key_of({"fragments": list(recipe.fragments)})
+    marker = work.folder / "fragments"
+    if not marker.is_file() or marker.read_text() != wanted:
+        _make(work, log, "allnoconfig")
+        merge = ("../scripts/kconfig/merge_config.sh", "-m", ".config")
+        env = _env(work)
+        run_logged((*merge, *map(str, recipe.fragments)), cwd=work.build, env=env, log=log)
+        marker.write_text(wanted)
+    _make(work, log, "olddefconfig")  # the series may bring new symbols
+    config = kconfig.read_config((work.build / ".config").read_text())
+    kconfig.check_granted(wishes, config, work.tree)
+
+
+def _make_bzimage(work: WorkTree, log: Path, progress: Progress) -> None:
+    """Run the build proper, and remember how many steps a whole one takes."""
+    counted = work.folder / "steps.json"
+    whole = not (work.build / "vmlinux.o").exists()
+    total: int | None = None
+    if whole and counted.is_file():
+        total = json.loads(counted.read_text())
+    elif whole:
+        config = kconfig.read_config((work.build / ".config").read_text())
+        total = int(list(config.values()).count("y") * STEPS_PER_SYMBOL)
+    done = 0
+
+    def on_line(line: str) -> None:
+        nonlocal done
+        if step := parse_step(line):
+            done += 1
+            progress(done, total, f"{step.tool} {step.what}")
+
+    _make(work, log, f"-j{(os.cpu_count() or 1) + 1}", "bzImage", on_line=on_line)
+    if whole:
+        counted.write_text(json.dumps(done))
+
+
+def _make(
+    work: WorkTree, log: Path, *targets: str, on_line: Callable[[str], None] = lambda _: None
+) -> None:
+    argv = ["nice", f"-n{_NICENESS}", "make", "-C", str(work.tree), "O=build", "ARCH=x86"]
+    if shutil.which("ccache"):
+        argv.append("CC=ccache gcc")
+    run_logged((*argv, *targets), cwd=work.tree, env=_env(work), log=log, on_line=on_line)
+
+
+def _env(work: WorkTree) -> dict[str, str]:
+    """Return the environment of a reproducible build.
+
+    ccache goes by the dependencies that the compiler reports: without a preprocessor run of its
+    own for every file that is not in its cache, a first build takes a fifth less.
+    """
+    return build_env(
+        KBUILD_BUILD_TIMESTAMP="Thu Jan  1 00:00:00 UTC 1970",
+        KBUILD_BUILD_USER="zclab",
+        KBUILD_BUILD_HOST="zclab",
+        KBUILD_BUILD_VERSION="1",
+        LOCALVERSION="",
+        CCACHE_DEPEND="1",
+        CCACHE_BASEDIR=str(work.folder),
+    )
+
+
+def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
+    return KernelArtifact(
+        key=artifact.key,
+        bzimage=artifact.path / "bzImage",
+        config=artifact.path / "config",
+        system_map=artifact.path / "System.map",
+        build_log=artifact.path / "build.log",
+        version=(artifact.path / "release").read_text().strip(),
+        base=recipe.source.version,
+        series_hash=recipe.series.hash,
+        variant=recipe.variant,
+        cached=artifact.cached,
+    )

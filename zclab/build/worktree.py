@@ -1,0 +1,103 @@
+"""Work trees: where builds happen, kept so that a small change is a small build.
+
+A work tree holds a source with a series applied. Going from one such state to another writes
+only the files whose content differs, and their time stamps only ever move forward, so that make
+and ninja rebuild what they must and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from zclab.build.cache import disk_full_explained, remove_tree
+from zclab.build.command import output_of
+from zclab.build.series import Series, apply_series, copy_touched
+from zclab.build.source import Files, Tree, scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkTree:
+    """A folder for one place of building; the caller holds its lock while it uses it."""
+
+    folder: Path
+
+    @property
+    def tree(self) -> Path:
+        """The patched source."""
+        return self.folder / "tree"
+
+    @property
+    def build(self) -> Path:
+        """Where the build's own files are: inside the tree, so that all paths are relative."""
+        return self.tree / "build"
+
+    def sync(self, source: Tree, series: Series, *, target: str) -> int:
+        """Make the tree the source with the series applied; return how many files that changed.
+
+        Raises BuildError before it changes anything where the series does not apply.
+        """
+        with disk_full_explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.folder, prefix="patched-") as scratch:
+                patched = Path(scratch)
+                copy_touched(series, source.folder, patched)
+                apply_series(series, patched, target=target)
+                return self._write(source, series, patched)
+
+    def _write(self, source: Tree, series: Series, patched: Path) -> int:
+        overlay = scan(patched, series.touched, {})
+        wanted = {k: v for k, v in source.files.items() if k not in series.touched} | overlay
+        have = self._recorded()
+        if not have:
+            remove_tree(self.tree)  # of a first sync that was interrupted
+            if source.private:
+                have = self._link(source)
+        changed = [name for name in {*wanted, *have} if wanted.get(name) != have.get(name)]
+        # A sync that is interrupted has to count as changed what it may have written.
+        self._record({**have, **dict.fromkeys(changed, "?")})
+        for name in changed:
+            _remove(self.tree / name)
+            if name in wanted:
+                _place((patched if name in overlay else source.folder) / name, self.tree / name)
+        self._record(wanted)
+        return len(changed)
+
+    def _link(self, source: Tree) -> Files:
+        """Begin with hard links; as _place() never writes into a file, the source stays as it is.
+
+        Their time stamps are old, which is right only because nothing is built here yet.
+        """
+        output_of(("cp", "--archive", "--link", str(source.folder), str(self.tree)))
+        return source.files
+
+    def _recorded(self) -> Files:
+        recorded: Files = {}
+        if (self.folder / "files.json").is_file() and self.tree.is_dir():
+            recorded = json.loads((self.folder / "files.json").read_text())
+        return recorded
+
+    def _record(self, files: Files) -> None:
+        temporary = self.folder / "files.json.new"
+        temporary.write_text(json.dumps(files))
+        temporary.replace(self.folder / "files.json")
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+
+
+def _place(origin: Path, path: Path) -> None:
+    """Put a copy made now in a file's place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if origin.is_symlink():
+        path.symlink_to(origin.readlink())
+    else:
+        shutil.copyfile(origin, path)
+        shutil.copymode(origin, path)
