@@ -139,7 +139,7 @@ def _series_gate(checkpatch: Path | None) -> Gate:
     if not patches:
         return Gate(name="series", skip=f"no patches in {SERIES.relative_to(ROOT)}")
     if checkpatch is None:
-        return Gate(name="series", skip="no kernel source yet; `invoke build` fetches it")
+        return Gate(name="series", skip="no kernel source yet; `invoke build-kernel` fetches it")
     return Gate(name="series", argv=checkpatch_argv(checkpatch, patches))
 
 
