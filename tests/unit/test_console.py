@@ -81,14 +81,23 @@ def test_a_harmless_line_is_no_report(prefix: str, line: str) -> None:
     assert ConsoleWatch().feed(f"{prefix}{line}\n") is None
 
 
-def test_a_captured_panic_is_shown_whole() -> None:
+def test_a_captured_panic_is_shown_as_far_as_it_came() -> None:
     report = ConsoleWatch().feed((DATA / "panic.txt").read_text())
 
     assert report is not None
     assert report.kind == "panic"
     assert report.title.endswith("timer doesn't work through Interrupt-remapped IO-APIC")
     assert " panic_if_irq_remap+0x1d/0x20" in report.lines
-    assert report.complete == any("---[ end" in line for line in report.lines)
+    assert not report.complete
+
+
+def test_a_panic_that_reboots_at_once_has_an_end_too() -> None:
+    report = ConsoleWatch().feed((DATA / "sysrq-crash.txt").read_text())
+
+    assert report is not None
+    assert report.title == "Kernel panic - not syncing: sysrq triggered crash"
+    assert report.lines[-1] == "Kernel Offset: disabled"
+    assert report.complete
 
 
 def test_text_may_come_in_any_pieces() -> None:

@@ -48,7 +48,8 @@ _TITLES = tuple(
 
 # "[    2.345678] ", with a log level before it or a caller ("[    T1] ") behind it, or none of it.
 _PREFIX = re.compile(r"^\s*(<\d+>)?(\[ *\d+\.\d+\] ?)?(\[ *[TC]\d+\] ?)?")
-_END = re.compile(r"---\[ end (trace|Kernel panic)|^={60,}$")
+# A panic that reboots at once ends with the kernel's offset instead of its own end line.
+_END = re.compile(r"---\[ end (trace|Kernel panic)|^={60,}$|^Kernel Offset: ")
 
 
 @dataclass(frozen=True, kw_only=True)
