@@ -97,14 +97,16 @@ def missing(tool: str) -> BuildError:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and all its children; it leads a process group of its own."""
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signum)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_S)
-            break
+    """End a tool and all its children, and wait for that: they share its process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     if process.stdout:
+        process.stdout.read()  # its end is that of the last child, which has it open, too
         process.stdout.close()
 
 

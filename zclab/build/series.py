@@ -14,6 +14,7 @@ from zclab.build.command import build_env, missing
 from zclab.errors import BuildError, ConfigError
 
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_HUNK_LINES = 20
 _FILE = re.compile(r"(?:---|\+\+\+) [^/\s]+/([^\t]+)|rename (?:from|to) (.+)")
 
 
@@ -85,17 +86,14 @@ def touched_files(patch: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def first_rejection(output: str) -> str:
-    """Return the first rejected hunk in what ``patch --reject-file=-`` printed, for an error.
+def first_rejection(output: str, tree: Path) -> str:
+    """Return the first hunk that did not apply, for an error.
 
-    Such output looks like this, with the hunk itself at the end::
+    ``patch`` leaves it in ``tree``, in a file named after the one to patch, and prints::
 
         patching file drivers/net/tun.c
         Hunk #2 FAILED at 107.
-        1 out of 2 hunks FAILED
-        --- drivers/net/tun.c
-        +++ drivers/net/tun.c
-        @@ -107,3 +107,4 @@
+        1 out of 2 hunks FAILED -- saving rejects to file drivers/net/tun.c.rej
     """
     name = "(no file)"
     lines = output.splitlines()
@@ -106,7 +104,7 @@ def first_rejection(output: str) -> str:
             wanted = touched_files("\n".join(part.removeprefix("|") for part in lines[number:]))
             return f"{wanted[0] if wanted else name}: no such file in that tree"
         elif found := re.match(r"Hunk #(\d+) FAILED at (\d+)", line):
-            hunk = _rejected_hunk(lines[number:])
+            hunk = _rejected_hunk(tree / f"{name}.rej")
             return f"{name}, hunk {found[1]}, at line {found[2]}:\n{hunk}"
     return "\n".join(lines[-10:]) or "(patch printed nothing)"
 
@@ -143,25 +141,23 @@ def _headers(patch: str) -> Iterator[str]:
 
 def _apply(patch: Patch, tree: Path, target: str) -> None:
     argv = ["patch", "-p1", "--fuzz=0", "--batch", "--forward", "--no-backup-if-mismatch"]
-    argv += ["--reject-file=-", f"--directory={tree}", f"--input={patch.path.absolute()}"]
+    argv += [f"--directory={tree}", f"--input={patch.path.absolute()}"]
     try:
         done = subprocess.run(argv, env=build_env(), capture_output=True, text=True, check=False)
     except FileNotFoundError as exc:
         raise missing("patch") from exc
     if done.returncode:
         raise BuildError(
-            f"{patch.path}: does not apply to {target}: {first_rejection(done.stdout)}\n"
+            f"{patch.path}: does not apply to {target}: {first_rejection(done.stdout, tree)}\n"
             "Bring the series up to that version: in a git tree of it `git am` the patches "
             "before this one, fix this one, and write the series anew with `git format-patch`"
         )
 
 
-def _rejected_hunk(lines: list[str]) -> str:
-    starts = [n for n, line in enumerate(lines) if line.startswith("@@ ")]
-    if not starts:
-        return "  (patch did not print it)"
-    end = starts[1] if len(starts) > 1 else len(lines)
-    hunk = lines[starts[0] : min(end, starts[0] + 20)]
+def _rejected_hunk(rejects: Path) -> str:
+    lines = rejects.read_text(errors="replace").splitlines() if rejects.is_file() else []
+    starts = [n for n, line in enumerate(lines) if line.startswith("@@ ")] + [len(lines)]
+    hunk = lines[starts[0] : starts[1]][:_HUNK_LINES] if len(starts) > 1 else ["(not printed)"]
     return "\n".join(f"  {line}" for line in hunk)
 
 

@@ -1,0 +1,98 @@
+"""Real kernel builds: what is said when a series does not apply or does not compile.
+
+They share the cache with everybody else, so that each is an incremental build.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from zclab.build.kernel import KernelArtifact, build_kernel
+from zclab.errors import BuildError
+
+pytestmark = pytest.mark.lab
+
+PATCH = """\
+Subject: [PATCH] dummy: {subject}
+
+---
+diff --git a/drivers/net/dummy.c b/drivers/net/dummy.c
+--- a/drivers/net/dummy.c
++++ b/drivers/net/dummy.c
+@@ -45,3 +45,4 @@
+ #define DRV_NAME	"{name}"
+ 
++{line}
+ static int numdummies = 1;
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> KernelArtifact:
+    """The kernel without a series, built or from the cache."""
+    return build_kernel(series=None)
+
+
+def series(folder: Path, *, name: str = "dummy", line: str = "") -> Path:
+    """Write a series of one patch to the dummy driver."""
+    (folder / "series").write_text("0001-dummy.patch\n")
+    text = PATCH.format(subject=line or "change nothing", name=name, line=line)
+    (folder / "0001-dummy.patch").write_text(text)
+    return folder
+
+
+def never(done: int, total: int | None, what: str) -> None:
+    """A progress for a build that has nothing to do."""
+    pytest.fail(f"a step of a build: {done} of {total}: {what}")
+
+
+def test_with_nothing_changed_nothing_is_built(kernel: KernelArtifact) -> None:
+    again = build_kernel(series=None, progress=never)
+
+    assert again.cached
+    assert kernel.key == again.key
+    assert again.version.startswith("6.12.")
+    assert again.version.endswith("-zclab")
+    assert again.bzimage.read_bytes()[0x202 - 4 - 0x1FE + 0x1FE :][:4] == b"HdrS"
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_patch_that_does_not_apply_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildError) as caught:
+        build_kernel(series=series(tmp_path, name="dumbo"))
+
+    for words in (
+        "0001-dummy.patch: does not apply to linux-source-6.12 6.12.",
+        "drivers/net/dummy.c, hunk 1, at line 45",
+        "git format-patch",
+    ):
+        assert words in str(caught.value)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_patch_that_does_not_compile_is_named(tmp_path: Path) -> None:
+    """The first error has file and line, and the log is kept."""
+    with pytest.raises(BuildError) as caught:
+        build_kernel(series=series(tmp_path, line="static int broken = ;"))
+
+    text = str(caught.value)
+    assert "drivers/net/dummy.c:47:21: error: expected expression before" in text
+    assert "drivers/net/dummy.c is changed by 0001-dummy.patch" in text
+    assert "drivers/net/dummy.c" in Path(text.rpartition("All that was printed: ")[2]).read_text()
+
+
+def test_a_change_and_back_is_the_same_kernel(kernel: KernelArtifact, tmp_path: Path) -> None:
+    """A build is a function of its inputs, whatever the work tree held before."""
+    changed = build_kernel(series=series(tmp_path, line="int zclab_changed = 7;"))
+    before = kernel.bzimage.read_bytes()
+
+    assert before != changed.bzimage.read_bytes()
+
+    shutil.rmtree(kernel.bzimage.parent)
+    again = build_kernel(series=None)
+
+    assert not again.cached
+    assert before == again.bzimage.read_bytes()

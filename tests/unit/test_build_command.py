@@ -1,0 +1,79 @@
+"""Build tools: their output is kept, and an interrupt ends all of their processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from zclab.build.command import ToolError, build_env, output_of, run_logged
+from zclab.errors import BuildError
+
+
+def test_the_log_has_command_and_output(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = tmp_path / "log"
+    argv = ("sh", "-c", "echo out; echo err >&2")
+    run_logged(argv, cwd=tmp_path, env=build_env(), log=log, on_line=lines.append)
+
+    assert lines == ["out", "err"]
+    assert log.read_text() == f"$ cd {tmp_path} && sh -c 'echo out; echo err >&2'\nout\nerr\n"
+
+
+def test_a_failure_has_the_last_words_and_the_log(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"(?s)sh: exit status 3:.*broken.*log") as caught:
+        run_logged(
+            ("sh", "-c", "echo broken; exit 3"),
+            cwd=tmp_path,
+            env=build_env(),
+            log=tmp_path / "log",
+        )
+
+    assert tmp_path / "log" == caught.value.log
+
+
+def test_a_full_disk_in_a_tool_s_words_is_explained(tmp_path: Path) -> None:
+    argv = ("sh", "-c", "echo 'fatal error: error writing to x.s: No space left on device'; exit 1")
+
+    with pytest.raises(BuildError, match=r"disk is full.*invoke clean"):
+        run_logged(argv, cwd=tmp_path, env=build_env(), log=tmp_path / "log")
+
+
+def test_a_missing_tool_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="no-such-tool: not installed; run"):
+        run_logged(("no-such-tool",), cwd=tmp_path, env=build_env(), log=tmp_path / "log")
+    with pytest.raises(BuildError, match="no-such-tool: not installed; run"):
+        output_of(("no-such-tool",))
+
+
+def test_an_interrupt_ends_grandchildren_too(tmp_path: Path) -> None:
+    """Make's compilers must not go on in a work tree that the next build takes over."""
+    children: list[int] = []
+
+    def interrupt(line: str) -> None:
+        children.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_logged(
+            ("sh", "-c", "sleep 600 & echo $!; wait"),
+            cwd=tmp_path,
+            env=build_env(),
+            log=tmp_path / "log",
+            on_line=interrupt,
+        )
+
+    status = Path(f"/proc/{children[0]}/stat")
+    assert not status.exists() or status.read_text().split()[2] == "Z"
+
+
+def test_the_caller_s_environment_does_not_steer_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KCFLAGS", "-O0")
+    monkeypatch.setenv("ARCH", "arm64")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    env = build_env(EXTRA="1")
+
+    assert "KCFLAGS" not in env
+    assert "ARCH" not in env
+    assert ("C", "1", os.environ["PATH"]) == (env["LC_ALL"], env["EXTRA"], env["PATH"])

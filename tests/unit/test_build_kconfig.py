@@ -1,0 +1,82 @@
+"""Fragments: contradictions and symbols that Kconfig dropped are errors that name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zclab.build.kconfig import check_granted, read_config, read_fragments
+from zclab.errors import BuildError, ConfigError
+
+ROOT = Path(__file__).parents[2]
+CAPTURED = Path(__file__).parents[1] / "data/build/config-net"
+
+
+def fragment(tmp_path: Path, text: str, name: str = "net.config") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    tree = tmp_path / "linux"
+    (tree / "net/tls").mkdir(parents=True)
+    (tree / "net/tls/Kconfig").write_text(
+        'config TLS\n\ttristate "TLS"\n\tdepends on INET\n\n'
+        'config TLS_DEVICE\n\tbool "offload"\n\tdepends on TLS && PACKET\n\thelp\n\t  Help.\n'
+    )
+    return tree
+
+
+def test_everything_granted_is_fine(tmp_path: Path, kernel: Path) -> None:
+    text = 'CONFIG_INET=y\n# CONFIG_TLS is not set\nCONFIG_DEFAULT_TCP_CONG="cubic"\nCONFIG_ZC=n\n'
+    wishes = read_fragments([fragment(tmp_path, text)])
+
+    check_granted(wishes, read_config(CAPTURED.read_text()), kernel)
+
+
+def test_a_dropped_symbol_fails_by_name(tmp_path: Path, kernel: Path) -> None:
+    """It says where it was asked for, and which of its dependencies is off."""
+    wishes = read_fragments([fragment(tmp_path, "# comment\nCONFIG_TLS_DEVICE=y\n")])
+
+    with pytest.raises(BuildError) as caught:
+        check_granted(wishes, read_config(CAPTURED.read_text()), kernel)
+
+    for words in (
+        "net.config:2: CONFIG_TLS_DEVICE=y, but the kernel's configuration has =n",
+        "net/tls/Kconfig:5: depends on TLS && PACKET (TLS=n, PACKET=y)",
+    ):
+        assert words in str(caught.value)
+
+
+def test_every_dropped_symbol_is_named(tmp_path: Path, kernel: Path) -> None:
+    wishes = read_fragments([fragment(tmp_path, "CONFIG_TLS=y\nCONFIG_INET=n\nCONFIG_ZC=y\n")])
+
+    with pytest.raises(BuildError) as caught:
+        check_granted(wishes, read_config(CAPTURED.read_text()), kernel)
+
+    assert "CONFIG_TLS=y" in str(caught.value)
+    assert "CONFIG_INET=n, but the kernel's configuration has =y" in str(caught.value)
+    assert "CONFIG_ZC=y" in str(caught.value)
+    assert "no Kconfig file of this kernel defines it" in str(caught.value)
+
+
+def test_fragments_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    one = fragment(tmp_path, "CONFIG_TLS=y\n", "one.config")
+    two = fragment(tmp_path, "CONFIG_INET=y\n# CONFIG_TLS is not set\n", "two.config")
+
+    with pytest.raises(ConfigError, match=r"two\.config:2: CONFIG_TLS=n contradicts .*one.*:1"):
+        read_fragments([one, two])
+
+
+def test_a_line_that_is_no_assignment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"net\.config:2: neither .*: 'CONFIG_TLS y'"):
+        read_fragments([fragment(tmp_path, "CONFIG_INET=y\nCONFIG_TLS y\n")])
+
+
+def test_the_fragments_of_this_repository_agree() -> None:
+    fragments = sorted((ROOT / "kernel-patches/6.12/config").glob("*.config"))
+
+    assert len(read_fragments(fragments)) > 200
