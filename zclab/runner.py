@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -230,19 +230,20 @@ class SshRunner:
     ) -> Process:
         """See Runner."""
         self.connect()
-        stream = _Sink(on_output) if on_output else io.StringIO()
+        sink = _PidThenOutput(on_output)
         try:
             promise = self.connection.run(
-                shlex.join(argv),
+                # SSH passes no signals on, so the far shell says which process to end.
+                f"echo $$; exec {shlex.join(argv)}",
                 asynchronous=True,
                 warn=True,
-                out_stream=stream,
+                out_stream=sink,
                 err_stream=io.StringIO(),
                 in_stream=False,
             )
         except (OSError, EOFError, paramiko.SSHException) as exc:
             raise CommandError(f"{self.where}: cannot start {shlex.join(argv)}: {exc}") from exc
-        return _Promised(self.where, tuple(argv), promise)
+        return _Remote(self, tuple(argv), promise, sink)
 
     def put(self, local: Path, remote: str) -> None:
         """See Runner."""
@@ -330,6 +331,52 @@ class _Promised:
     def stop(self) -> None:
         with suppress(OSError, EOFError, paramiko.SSHException):
             self._promise.runner.kill()
+
+
+class _PidThenOutput(io.StringIO):
+    """A stream whose first line is a process id, and the rest output to hand on."""
+
+    def __init__(self, on_output: Callable[[str], None] | None) -> None:
+        super().__init__()
+        self._on_output = on_output
+        self._head = ""
+        self.pid: int | None = None
+
+    def write(self, text: str) -> int:
+        if self.pid is None:
+            self._head += text
+            line, newline, rest = self._head.partition("\n")
+            if newline:
+                self.pid = int(line)
+                self._hand_on(rest)
+        else:
+            self._hand_on(text)
+        return len(text)
+
+    def _hand_on(self, text: str) -> None:
+        if text and self._on_output:
+            self._on_output(text)
+
+
+class _Remote(_Promised):
+    """A Process at the other end of an SSH connection."""
+
+    def __init__(
+        self, runner: SshRunner, argv: tuple[str, ...], promise: Any, sink: _PidThenOutput
+    ) -> None:
+        super().__init__(runner.where, argv, promise)
+        self._runner = runner
+        self._sink = sink
+
+    def wait(self) -> Result:
+        done = super().wait()
+        return replace(done, stdout=done.stdout.partition("\n")[2])
+
+    def stop(self) -> None:
+        with suppress(CommandError):
+            wait_until(lambda: self._sink.pid is not None, what="a process id", deadline_s=5)
+            self._runner.run(("kill", str(self._sink.pid)), check=False)
+            self._promise.join()
 
 
 def _result(where: str, argv: tuple[str, ...], done: Any) -> Result:

@@ -1,0 +1,199 @@
+"""The tasks of ``invoke --list``: load, call, print. Everything else is in zclab/."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from zclab import commands
+from zclab.commands import explained
+
+
+@task(
+    help={
+        "source": "a kernel tree of yours instead of Debian's linux-source (never modified)",
+        "series": "a folder with a quilt-style series, or none; kernel-patches/6.12 by default",
+        "debug": "the debug variant: KASAN, lockdep, DMA-API debugging",
+        "update": "ask the mirror for the newest source first",
+    }
+)
+@explained
+def build_kernel(
+    _context: Context, source: str = "", series: str = "", debug: bool = False, update: bool = False
+) -> None:
+    """Build the host kernel, which the guests boot too."""
+    commands.kernel(source=source, series=series, debug=debug, update=update)
+
+
+@task(
+    help={
+        "series": "a folder with a quilt-style series, or none; emulator-patches by default",
+        "update": "ask the mirror for the newest source first",
+    }
+)
+@explained
+def build_emulator(_context: Context, series: str = "", update: bool = False) -> None:
+    """Build QEMU for the emulated host."""
+    commands.emulator(series=series, update=update)
+
+
+@task(help={"update": "ask the mirror for the newest packages first"})
+@explained
+def build_images(_context: Context, update: bool = False) -> None:
+    """Build the host image and the guest image."""
+    commands.images(update=update)
+
+
+LAB_HELP = {
+    "lab": "a file of labs/ without its ending, or a path",
+    "name": "another name for it, to have two of one kind side by side",
+}
+
+
+@task(
+    help={
+        **LAB_HELP,
+        "nic": "e1000e or igb, instead of what the lab file says",
+        "source": "as for build-kernel",
+        "series": "as for build-kernel",
+        "debug": "as for build-kernel",
+    }
+)
+@explained
+def lab_up(
+    _context: Context,
+    lab: str = "emulated",
+    name: str = "",
+    nic: str = "",
+    source: str = "",
+    series: str = "",
+    debug: bool = False,
+) -> None:
+    """Bring a lab up until SSH answers and libvirt connects."""
+    loaded = commands.load(lab, name=name, nic=nic)
+    artifacts = commands.build_lab(loaded, source=source, series=series, debug=debug)
+    commands.lab_up(loaded, artifacts)
+
+
+@task(help=LAB_HELP)
+@explained
+def lab_down(_context: Context, lab: str = "emulated", name: str = "") -> None:
+    """End a lab and clear away what it, or an interrupted start, left."""
+    commands.lab_down(commands.load(lab, name=name))
+
+
+@task
+@explained
+def lab_status(_context: Context) -> None:
+    """Say which labs are up."""
+    commands.lab_status()
+
+
+@task(help={**LAB_HELP, "guest": "the guest instead of the host", "command": "run it, then leave"})
+@explained
+def lab_ssh(
+    _context: Context,
+    lab: str = "emulated",
+    name: str = "",
+    guest: bool = False,
+    command: str = "",
+) -> None:
+    """Log in to a lab's host, or its guest."""
+    commands.lab_ssh(commands.load(lab, name=name), command, guest=guest)
+
+
+@task(help=LAB_HELP)
+@explained
+def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> None:
+    """Show the console of a lab's host, and follow it."""
+    commands.lab_console(commands.load(lab, name=name))
+
+
+@task(
+    iterable=["mode", "workload", "direction", "message_bytes"],
+    help={
+        "mode": "passthrough, vhost or zerocopy; repeatable, all by default",
+        "workload": "TCP_STREAM, TCP_RR or UDP_STREAM; repeatable, all by default",
+        "direction": "rx (peer to guest) or tx; repeatable, both by default",
+        "message-bytes": "size of a message; repeatable",
+        "repetitions": "guest boots for each mode",
+        "duration": "seconds for each trial",
+        "offloads": "on or off: TSO, GSO and GRO of guest, host and peer",
+        "mtu": "of guest, host and peer, in bytes",
+        "keep": "leave the lab up",
+        "out": "a new folder for the results, instead of runs/<id>",
+        **LAB_HELP,
+        "nic": "e1000e or igb, instead of what the lab file says",
+        "source": "as for build-kernel",
+        "series": "as for build-kernel",
+        "debug": "as for build-kernel",
+    },
+)
+@explained
+def run_bench(
+    _context: Context,
+    mode: list[str],
+    workload: list[str],
+    direction: list[str],
+    message_bytes: list[str],
+    repetitions: int = 3,
+    duration: float = 2.0,
+    offloads: str = "on",
+    mtu: int = 1500,
+    keep: bool = False,
+    out: str = "",
+    lab: str = "emulated",
+    name: str = "",
+    nic: str = "",
+    source: str = "",
+    series: str = "",
+    debug: bool = False,
+) -> None:
+    """Compare the modes: boot guests, drive netperf, print the table with its evidence."""
+    loaded = commands.load(lab, name=name, nic=nic)
+    commands.bench(
+        loaded,
+        lambda: commands.build_lab(loaded, source=source, series=series, debug=debug),
+        modes=mode,
+        workloads=workload,
+        directions=direction,
+        message_bytes=message_bytes,
+        repetitions=repetitions,
+        duration_s=duration,
+        mtu=mtu,
+        offloads=offloads,
+        keep=keep,
+        out_dir=out,
+    )
+
+
+@task(help={"unit": "only the tests that take seconds", "nightly": "also those that take long"})
+def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
+    """Run the tests; those of the lab boot it."""
+    argv = [sys.executable, "-m", "pytest", *(["tests/unit"] if unit else [])]
+    argv += [] if nightly else ["-m", "not nightly"]
+    os.execv(argv[0], argv)  # noqa: S606 - pytest's own signals, output and exit status
+
+
+@task
+@explained
+def check(_context: Context) -> None:
+    """Check style, types, layers and the patches."""
+    commands.check()
+
+
+@task
+@explained
+def doctor(_context: Context) -> None:
+    """Say whether this machine can do the job."""
+    commands.doctor()
+
+
+@task(help={"kind": "kernel, emulator, host-image, guest-image or all; without it, show sizes"})
+@explained
+def clean(_context: Context, kind: str = "") -> None:
+    """Show what the cache holds, and remove it."""
+    commands.clean(kind)

@@ -1,0 +1,255 @@
+"""Executing a plan: boot, check, measure, gather evidence, store; one guest boot at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from zclab.bench import integrity
+from zclab.bench.plan import Boot, Planned
+from zclab.build.progress import Progress
+from zclab.errors import CommandError, KernelReportError, ParseError, TrialError, ZclabError
+from zclab.host import copies, cpu, domain, netdev
+from zclab.host.guest import GuestNic, configure, find_nic
+from zclab.lab.session import MANAGEMENT, Session
+from zclab.model import Sample, Status, ThreadRole, Trial, samples
+from zclab.modes import MODES
+from zclab.modes.base import Attachment, Evidence, Mode, Window
+from zclab.netperf import NetperfResult, netperf_argv, parse
+from zclab.runner import Runner, SshRunner, read_text, wait_until
+from zclab.store import RunDirectory
+from zclab.units import MIB
+
+GUEST_DEADLINE_S = 90
+"""From power-on to an SSH login; about 8 s on an idle machine."""
+
+PROBED_BYTES = 8 * MIB
+PROBED_TRANSACTIONS = 500
+"""How much the pass that counts copies moves: probes cost time, so it is not the measured one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningGuest:
+    """A guest that answers, in a mode."""
+
+    session: Session
+    mode: Mode
+    attachment: Attachment
+    runner: SshRunner
+    nic: GuestNic
+    roles: cpu.Roles
+
+    def sender(self, planned: Planned) -> tuple[Runner, str]:
+        """Return who runs netperf for a workload, and the address of the other side."""
+        network = self.session.lab.network
+        if planned.workload.direction == "tx":
+            return self.runner, network.peer_ip
+        return self.session.peer, network.guest_ip
+
+
+def execute(
+    session: Session, boots: Sequence[Boot], store: RunDirectory, progress: Progress
+) -> None:
+    """Run all boots of a plan and store every trial as it ends.
+
+    A trial that fails or is invalid is stored with its reason, and the plan goes on; a kernel
+    that breaks, or a host that is gone, ends it with an error after the trial is stored.
+    """
+    total = sum(len(boot.trials) for boot in boots)
+    done = 0
+    for boot in boots:
+        progress(done, total, f"{boot.mode}: booting guest {boot.number} of {len(boots)}")
+        try:
+            with running_guest(session, boot) as guest:
+                progress(done, total, f"{boot.mode}: checking that data arrives as it was sent")
+                integrity.check(session.peer, guest.runner, session.lab.network)
+                for planned in boot.trials:
+                    progress(done, total, f"{boot.mode}: {planned.workload.label}")
+                    store.add(*measure(guest, planned, store))
+                    done += 1
+        except (ZclabError, KeyboardInterrupt) as exc:
+            left = boot.trials[done - _before(boots, boot) :]
+            reason = str(exc) or "interrupted"
+            for planned in left:
+                store.add(_failed(planned, reason), ())
+            done += len(left)
+            if isinstance(exc, KeyboardInterrupt) or not _goes_on(session, exc):
+                raise
+
+
+def _before(boots: Sequence[Boot], boot: Boot) -> int:
+    return sum(len(earlier.trials) for earlier in boots[: boots.index(boot)])
+
+
+def _goes_on(session: Session, exc: BaseException) -> bool:
+    """Tell whether the host is well enough for the next guest after this one failed."""
+    if isinstance(exc, KernelReportError) or session.watcher.error():
+        return False
+    return session.host.run(("true",), check=False).ok
+
+
+@contextmanager
+def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
+    """Boot a guest in a mode and make it ready for traffic; everything is undone at the end."""
+    mode = MODES[boot.mode]
+    lab = session.lab
+    with mode.attach(session) as attachment:
+        name = f"{domain.PREFIX}{lab.name}-{boot.mode}"
+        files = session.guest_files
+        xml = domain.domain_xml(name, lab.guest, files, MANAGEMENT, attachment.device)
+        session.host.run(("rm", "-f", files.console_log))
+        console = session.host.start(
+            ("tail", "-s", "0.2", "-F", files.console_log),
+            on_output=session.watcher.sink(f"guest in mode {boot.mode}"),
+        )
+        try:
+            with domain.running(session.libvirt, xml) as guest:
+                runner = session.access.guest_runner(session.host)
+                try:
+                    _wait_for_login(session, guest, runner)
+                    nic = find_nic(runner, session.mac)
+                    configure(runner, nic, lab.network, mtu=session.mtu, offloads=session.offloads)
+                    pid = int(read_text(session.host, f"/run/libvirt/qemu/{name}.pid"))
+                    yield RunningGuest(
+                        session=session,
+                        mode=mode,
+                        attachment=attachment,
+                        runner=runner,
+                        nic=nic,
+                        roles=cpu.Roles(
+                            qemu_pid=pid, nic=attachment.nic, peer_nic=session.peer_nic
+                        ),
+                    )
+                finally:
+                    runner.close()
+        finally:
+            console.stop()
+
+
+def _wait_for_login(session: Session, guest: domain.Domain, runner: SshRunner) -> None:
+    """Wait for the guest's SSH server; say what its console shows where it never answers."""
+    problem = ""
+
+    def answers() -> bool:
+        nonlocal problem
+        if not guest.is_active():
+            raise CommandError(f"{guest.name} ended while it was booting\n{_console(session)}")
+        try:
+            runner.connect()
+        except CommandError as exc:
+            problem = str(exc)
+            return False
+        return True
+
+    try:
+        wait_until(answers, what=f"{guest.name} to answer", deadline_s=GUEST_DEADLINE_S)
+    except CommandError as exc:
+        raise CommandError(f"{exc}; {problem}\n{_console(session)}") from exc
+
+
+def _console(session: Session) -> str:
+    log = session.guest_files.console_log
+    shown = session.host.run(("tail", "-n", "15", log), check=False).stdout.splitlines()
+    return "\n".join(("the guest's console:", *(f"  {line}" for line in shown)))
+
+
+def measure(
+    guest: RunningGuest, planned: Planned, store: RunDirectory
+) -> tuple[Trial, tuple[Sample, ...]]:
+    """Run one trial; one that fails, or that its evidence contradicts, has no figures."""
+    try:
+        window, figures = _observe(guest, planned, store)
+        evidence = guest.mode.evidence(guest.session, guest.nic, window)
+    except TrialError as exc:
+        return _failed(planned, str(exc), status="invalid"), ()
+    except (CommandError, ParseError) as exc:
+        if report := guest.session.watcher.error():
+            raise report from exc
+        return _failed(planned, str(exc)), ()
+    return _judged(planned, evidence, figures)
+
+
+def _judged(
+    planned: Planned, evidence: Evidence, figures: Mapping[str, float]
+) -> tuple[Trial, tuple[Sample, ...]]:
+    dimensions = planned.dimensions
+    if evidence.contradictions:
+        reason = "; ".join(evidence.contradictions)
+        trial = _failed(planned, reason, status="invalid")
+        return trial.model_copy(update={"evidence": evidence.facts}), ()
+    trial = Trial(**dict(dimensions), status="ok", evidence=evidence.facts)
+    return trial, samples(dimensions, figures)
+
+
+def _observe(
+    guest: RunningGuest, planned: Planned, store: RunDirectory
+) -> tuple[Window, dict[str, float]]:
+    session, workload = guest.session, planned.workload
+    counters = guest.mode.counters(session)
+    peer = netdev.statistics(session.peer, session.peer_nic)
+    before = cpu.snapshot(session.host)
+    result = _netperf(guest, planned, store)
+    after = cpu.snapshot(session.host)
+    peer_after = netdev.statistics(session.peer, session.peer_nic)
+    counters_after = guest.mode.counters(session)
+
+    use = cpu.between(before, after, guest.roles)
+    # A stream's cost is counted by the byte, a request/response test's by the transaction.
+    moved = (
+        {"transactions": result.transactions}
+        if result.transactions is not None
+        else {"payload_bytes": result.payload_bytes}
+    )
+    figures = {**result.figures, **use.figures(**moved)}
+    roles = cpu.thread_roles(after, guest.roles)
+    seen, probed_bytes = _count_copies(guest, planned, roles, figures)
+    way = {"rx": ("tx_bytes",), "tx": ("rx_bytes",), None: ("rx_bytes", "tx_bytes")}
+    window = Window(
+        workload=workload,
+        before=counters,
+        after=counters_after,
+        peer_bytes=sum(peer_after[name] - peer[name] for name in way[workload.direction]),
+        payload_bytes=result.payload_bytes,
+        copies=seen,
+        probed_bytes=probed_bytes,
+    )
+    return window, figures
+
+
+def _netperf(guest: RunningGuest, planned: Planned, store: RunDirectory) -> NetperfResult:
+    sender, target = guest.sender(planned)
+    argv = netperf_argv(planned.workload, target=target)
+    deadline_s = planned.workload.duration_s * 3 + 60
+    output = sender.run(argv, timeout_s=deadline_s).stdout
+    dims = planned.dimensions
+    name = f"{dims.mode}-{dims.boot}-{planned.workload.label.replace(' ', '-')}-{dims.repetition}"
+    store.write_raw(f"netperf/{name}.txt", f"$ {' '.join(argv)}\n{output}")
+    return parse(output, planned.workload)
+
+
+def _count_copies(
+    guest: RunningGuest,
+    planned: Planned,
+    roles: Mapping[int, ThreadRole],
+    figures: dict[str, float],
+) -> tuple[dict[str, int], int]:
+    """Move some more of the workload with the copy probes in place."""
+    workload = planned.workload
+    amount = PROBED_TRANSACTIONS if workload.direction is None else PROBED_BYTES
+    sender, target = guest.sender(planned)
+    with copies.probing(guest.session.host):
+        output = sender.run(
+            netperf_argv(workload, target=target, payload_bytes=amount), timeout_s=120
+        ).stdout
+        counts = copies.read(guest.session.host)
+    probed = parse(output, workload).payload_bytes
+    if workload.direction is not None:
+        copied = counts.per_payload_byte(workload.direction, workload.name, probed, roles)
+        if copied is not None:
+            figures["copied_bytes_per_payload_byte"] = copied
+    return counts.evidence(roles), probed
+
+
+def _failed(planned: Planned, reason: str, *, status: Status = "failed") -> Trial:
+    return Trial(**dict(planned.dimensions), status=status, reason=reason)

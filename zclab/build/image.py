@@ -1,0 +1,232 @@
+"""Host and guest images, from the recipes in guest-images/.
+
+The host image is Debian 13 with libvirt and QEMU as Debian ships them, in a read-only squashfs;
+the guest image is an initramfs of a few programs with their libraries. Both are made without
+root (mmdebstrap chooses user namespaces where it is not root), without loop devices, and equal
+from equal inputs: packages of the same versions, the same recipe.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zclab.build.apt import Apt
+from zclab.build.cache import cache_dir, get_or_build, is_built
+from zclab.build.progress import Progress, silent
+from zclab.errors import BuildError
+
+RECIPES = Path(__file__).resolve().parents[2] / "guest-images"
+RECIPE_VERSION = 1
+"""Counts changes of this file that change what comes out of it."""
+
+LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+GUEST_DIRECTORIES = (
+    "bin", "dev", "etc/dropbear", "proc", "root/.ssh", "run", "sbin", "sys", "tmp", "usr/bin",
+    "usr/sbin", "var/run",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A built image: where it is, its key, and the versions of the packages in it."""
+
+    path: Path
+    key: str
+    packages: dict[str, str]
+    cached: bool
+
+
+def build_host_image(*, update: bool = False, progress: Progress = silent) -> Image:
+    """Return the host image, a squashfs; raises BuildError with what mmdebstrap said last."""
+    recipe = RECIPES / "host"
+
+    def build(folder: Path, apt: Apt) -> None:
+        progress(0, None, f"installing the packages of the {recipe.name} image")
+        tar = _mmdebstrap(apt, "apt", recipe, folder)
+        progress(0, None, "packing the host image")
+        # No compression: the emulated host would have to undo it with emulated instructions.
+        squash = "sqfstar -quiet -no-progress -noI -noD -noF -noX"
+        with tar.open("rb") as stdin:
+            _run((*squash.split(), str(folder / "host.squashfs")), folder, stdin=stdin.fileno())
+        tar.unlink()
+
+    return _get_or_build(recipe, "host.squashfs", build, update=update, progress=progress)
+
+
+def build_guest_image(*, update: bool = False, progress: Progress = silent) -> Image:
+    """Return the guest image, a compressed initramfs; raises BuildError like build_host_image."""
+    recipe = RECIPES / "guest"
+
+    def build(folder: Path, apt: Apt) -> None:
+        progress(0, None, f"installing the packages of the {recipe.name} image")
+        tar = _mmdebstrap(apt, "extract", recipe, folder)
+        progress(0, None, "packing the guest image")
+        unpacked, root = folder / "unpacked", folder / "root"
+        with tarfile.open(tar) as archive:
+            archive.extractall(unpacked, members=_not_devices(archive), filter="tar")
+        _collect(unpacked, root, _names(recipe / "programs"), folder)
+        shutil.copytree(recipe / "overlay", root, symlinks=True, dirs_exist_ok=True)
+        _initramfs(root, folder / "guest.cpio.gz", folder)
+        for scratch in (unpacked, root):
+            shutil.rmtree(scratch)
+        tar.unlink()
+
+    return _get_or_build(recipe, "guest.cpio.gz", build, update=update, progress=progress)
+
+
+def _get_or_build(
+    recipe: Path,
+    name: str,
+    build: Callable[[Path, Apt], None],
+    *,
+    update: bool,
+    progress: Progress,
+) -> Image:
+    """Return the image ``name`` of a recipe; what has to be built takes the newest packages.
+
+    mmdebstrap asks the mirror itself, so package lists of last month would put versions into
+    the key that are not those in the image.
+    """
+    kind = f"{recipe.name}-image"
+    apt = Apt(progress=progress)
+    inputs = _inputs(recipe, apt)
+    if update or not is_built(kind, inputs):
+        apt.update()
+        inputs = _inputs(recipe, apt)
+    artifact = get_or_build(kind, inputs, lambda folder: build(folder, apt), progress=progress)
+    return Image(
+        path=artifact.path / name,
+        key=artifact.key,
+        packages=artifact.inputs["packages"],
+        cached=artifact.cached,
+    )
+
+
+def _names(path: Path) -> list[str]:
+    """Return the lines of a list, without comments."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def _inputs(recipe: Path, apt: Apt) -> dict[str, object]:
+    files: dict[str, object] = {}
+    for path in sorted(recipe.rglob("*")):
+        name = str(path.relative_to(recipe))
+        if path.is_symlink():
+            files[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            files[name] = path
+            files[f"{name} executable"] = os.access(path, os.X_OK)
+    return {
+        "recipe version": RECIPE_VERSION,
+        "files": files,
+        "packages": apt.resolve(_names(recipe / "packages")),
+    }
+
+
+def _mmdebstrap(apt: Apt, variant: str, recipe: Path, folder: Path) -> Path:
+    tar = folder / "root.tar"
+    argv = [
+        "mmdebstrap",
+        f"--variant={variant}",
+        "--architectures=amd64",
+        "--format=tar",
+        "--aptopt=APT::Install-Recommends false",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
+        f"--include={','.join(_names(recipe / 'packages'))}",
+    ]
+    if variant == "apt":
+        argv.append(f"--customize-hook=copy-in {recipe}/overlay/etc {recipe}/overlay/usr /")
+    argv += [apt.suite, str(tar), f"deb [signed-by={apt.keyring}] {apt.mirror} {apt.suite} main"]
+    _run(argv, folder)
+    return tar
+
+
+def _not_devices(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """Return the members that a user without privileges can make too."""
+    return [member for member in archive.getmembers() if not member.isdev()]
+
+
+def _collect(unpacked: Path, root: Path, programs: Sequence[str], folder: Path) -> None:
+    """Copy programs, and every library their dynamic linker asks for, into ``root``."""
+    for directory in GUEST_DIRECTORIES:
+        (root / directory).mkdir(parents=True, exist_ok=True)
+    linker = "lib64/ld-linux-x86-64.so.2"
+    libraries = unpacked / "usr/lib/x86_64-linux-gnu"
+    wanted = set()
+    for program in programs:
+        shutil.copy2(unpacked / program, root / program)
+        listing = subprocess.run(
+            (unpacked / "usr" / linker, "--library-path", libraries, "--list", unpacked / program),
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout  # a static program is no dynamic executable, and needs nothing
+        if "not found" in listing:
+            raise BuildError(f"guest image: {program}: a library is missing:\n{listing}")
+        wanted |= {word for word in listing.split() if word.startswith(str(libraries))}
+    (root / "usr" / linker).parent.mkdir(parents=True)
+    shutil.copy2(unpacked / "usr" / linker, root / "usr" / linker)
+    (root / "lib64").symlink_to("usr/lib64")
+    (root / "lib").symlink_to("usr/lib")
+    target = root / "usr/lib/x86_64-linux-gnu"
+    target.mkdir(parents=True)
+    for library in sorted(wanted):
+        shutil.copy2(library, target / Path(library).name)
+    _busybox_links(root, folder)
+
+
+def _busybox_links(root: Path, folder: Path) -> None:
+    """Give every applet of busybox its name in /bin, and the kernel its /init."""
+    applets = _run((str(root / "usr/bin/busybox"), "--list"), folder).split()
+    for applet in applets:
+        if not any((root / part / applet).exists() for part in ("usr/bin", "usr/sbin")):
+            (root / "bin" / applet).symlink_to("/usr/bin/busybox")
+    (root / "init").symlink_to("/usr/bin/busybox")
+
+
+def _initramfs(root: Path, output: Path, folder: Path) -> None:
+    """Pack ``root``: sorted, owned by root, with times and inode numbers that never differ."""
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+    for name in names:
+        os.utime(root / name, (0, 0), follow_symlinks=False)
+    pack = (
+        "cpio --quiet --create --format=newc --reproducible --owner=0:0 --null"
+        ' | gzip --no-name -6 > "$0"'
+    )
+    _run(("sh", "-c", pack, str(output)), folder, text="\0".join(names) + "\0", cwd=root)
+
+
+def _run(
+    argv: Sequence[str],
+    folder: Path,
+    *,
+    stdin: int | None = None,
+    text: str | None = None,
+    cwd: Path | None = None,
+) -> str:
+    """Run a step of the recipe with its scratch files in ``folder``; return its output."""
+    # SOURCE_DATE_EPOCH: mmdebstrap clamps the times of all files to it.
+    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)}
+    env["DEBIAN_FRONTEND"] = "noninteractive"
+    try:
+        done = subprocess.run(
+            argv, stdin=stdin, input=text, capture_output=True, text=True, env=env, cwd=cwd,
+            check=False,
+        )  # fmt: skip
+    except FileNotFoundError as exc:
+        raise BuildError(f"{argv[0]} is not installed; `./bootstrap` installs it") from exc
+    if done.returncode:
+        logs = cache_dir() / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        log = logs / f"{Path(argv[0]).name}.log"
+        log.write_text(done.stdout + done.stderr)
+        last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise BuildError(f"{argv[0]} failed (whole log: {log}):\n  {last}")
+    return done.stdout

@@ -1,0 +1,258 @@
+"""What the tasks of tasks.py do, as functions: they show progress, and raise ZclabError.
+
+Nothing below imports this module; it is where the layers meet.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec
+
+from invoke.exceptions import Exit
+from rich.console import Console
+
+from zclab import checks, report
+from zclab import doctor as diagnosis
+from zclab.bench.plan import estimate_s, plan, select_modes, select_workloads
+from zclab.bench.run import run
+from zclab.build import cache
+from zclab.build import emulator as emulator_build
+from zclab.build import kernel as kernel_build
+from zclab.build.image import build_guest_image, build_host_image
+from zclab.build.progress import shown
+from zclab.config import load_lab, with_overrides
+from zclab.errors import INTERRUPTED, ConfigError, LabError, TrialError, ZclabError
+from zclab.lab import down, emulated, up
+from zclab.lab.artifacts import Artifacts, build_all
+from zclab.model import Lab, Switch
+from zclab.store import RunDirectory
+from zclab.units import format_bytes, format_duration
+
+Parameters = ParamSpec("Parameters")
+
+out = Console()
+
+
+def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Turn errors that zclab can explain into a message and an exit status; bugs stay bugs."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ZclabError as exc:
+            raise Exit(f"error: {exc}", code=exc.exit_status) from exc
+        except KeyboardInterrupt as exc:
+            raise Exit("interrupted", code=INTERRUPTED) from exc
+
+    return wrapper
+
+
+def series_folder(text: str, default: Path) -> Path | None:
+    """Return the folder of a ``--series`` option: a folder, ``none``, or nothing for ours."""
+    if not text:
+        return default
+    return None if text == "none" else Path(text)
+
+
+def kernel(*, source: str, series: str, debug: bool, update: bool) -> None:
+    """Build a kernel and say where it is."""
+    with shown("kernel") as progress:
+        built = kernel_build.build_kernel(
+            source=Path(source) if source else None,
+            series=series_folder(series, kernel_build.PATCHES),
+            variant=_variant(debug=debug),
+            update=update,
+            progress=progress,
+        )
+    out.print(f"kernel {built.version} ({built.base}, {built.key[:12]}): {built.bzimage}")
+
+
+def emulator(*, series: str, update: bool) -> None:
+    """Build the emulator and say where it is."""
+    with shown("emulator") as progress:
+        built = emulator_build.build_emulator(
+            series=series_folder(series, emulator_build.PATCHES), update=update, progress=progress
+        )
+    out.print(f"emulator {built.version} ({built.base}, {built.key[:12]}): {built.binary}")
+
+
+def images(*, update: bool) -> None:
+    """Build both images and say where they are."""
+    with shown("host image") as progress:
+        host = build_host_image(update=update, progress=progress)
+    with shown("guest image") as progress:
+        guest = build_guest_image(update=update, progress=progress)
+    for name, image in (("host", host), ("guest", guest)):
+        size = format_bytes(image.path.stat().st_size)
+        out.print(f"{name} image ({size}, {len(image.packages)} packages): {image.path}")
+
+
+def load(lab: str, *, name: str = "", nic: str = "") -> Lab:
+    """Return the lab of the options ``--lab``, ``--name`` and ``--nic``."""
+    return with_overrides(load_lab(lab, name=name or None), nic=nic or None)
+
+
+def lab_up(lab: Lab, artifacts: Artifacts) -> None:
+    """Bring a lab up to stay."""
+    with shown(f"lab {lab.name}") as progress:
+        access = up(lab, artifacts, with_me=False, progress=progress)
+    out.print(f"lab {lab.name} is up: `invoke lab-ssh`, or ssh -F {access.folder}/ssh_config host")
+
+
+def lab_down(lab: Lab) -> None:
+    """End a lab."""
+    out.print(f"lab {lab.name} {'is down' if down(lab) else 'was not up'}")
+
+
+def lab_status() -> None:
+    """Say which emulated labs are up, and which left something behind."""
+    names = emulated.names()
+    for name in names:
+        if found := emulated.find(name):
+            kernel_key = found.keys["kernel"][:12]
+            out.print(f"{name}: up, SSH on 127.0.0.1:{found.port}, kernel {kernel_key}")
+        else:
+            out.print(f"{name}: remains of an interrupted start; `invoke lab-down` clears them")
+    if not names:
+        out.print("no emulated lab is up")
+
+
+def lab_ssh(lab: Lab, command: str, *, guest: bool) -> None:
+    """Become ssh to the host or guest of a lab that is up."""
+    config = emulated.folder_of(lab.name) / "ssh_config"
+    if not config.exists():
+        raise LabError(f"lab {lab.name} is not up; `invoke lab-up` brings it up")
+    argv = ["ssh", "-F", str(config), "guest" if guest else "host", *shlex.split(command)]
+    os.execvp(argv[0], argv)  # noqa: S606 - the terminal belongs to ssh now
+
+
+def lab_console(lab: Lab) -> None:
+    """Show what the host's console has printed, then follow it."""
+    console = emulated.folder_of(lab.name) / "console.log"
+    if not console.exists():
+        raise LabError(f"lab {lab.name} has no console log; it was never up")
+    argv = ["tail", "-n", "+1", *(["-f"] if emulated.find(lab.name) else []), str(console)]
+    os.execvp(argv[0], argv)  # noqa: S606 - as above
+
+
+def bench(
+    lab: Lab,
+    build: Callable[[], Artifacts],
+    *,
+    modes: Sequence[str],
+    workloads: Sequence[str],
+    directions: Sequence[str],
+    message_bytes: Sequence[str],
+    repetitions: int,
+    duration_s: float,
+    mtu: int,
+    offloads: str,
+    keep: bool,
+    out_dir: str,
+) -> None:
+    """Run, print the table, and end with a TrialError where a trial has no valid figures.
+
+    ``build`` is called once all options are known to make sense.
+    """
+    boots = plan(
+        lab,
+        modes=select_modes(modes),
+        workloads=select_workloads(
+            names=workloads,
+            directions=directions,
+            message_bytes=[_number("--message-bytes", text) for text in message_bytes],
+            duration_s=duration_s,
+        ),
+        repetitions=repetitions,
+        mtu=mtu,
+        offloads=_switch(offloads),
+    )
+    trials = sum(len(boot.trials) for boot in boots)
+    estimate = format_duration(estimate_s(boots))
+    out.print(f"lab {lab.name}: {len(boots)} guest boots, {trials} trials, about {estimate}")
+    store = RunDirectory.create(
+        lab=lab.name,
+        clock=lab.clock,
+        modes=select_modes(modes),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        out=Path(out_dir) if out_dir else None,
+    )
+    artifacts = build()
+    try:
+        with shown("run-bench") as progress:
+            run(
+                lab,
+                artifacts,
+                boots,
+                store,
+                keep=keep,
+                mtu=mtu,
+                offloads=_switch(offloads),
+                progress=progress,
+            )
+    finally:
+        if store.results.trials:
+            out.print(report.render(store.results))
+        out.print(f"results, raw output and console logs: {store.path}")
+    bad = [trial for trial in store.results.trials if trial.status != "ok"]
+    if bad:
+        raise TrialError(f"{len(bad)} of {trials} trials have no valid figures; see the table")
+
+
+def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = False) -> Artifacts:
+    """Build whatever a lab is made of and does not exist yet."""
+    return build_all(
+        source=Path(source) if source else None,
+        series=series_folder(series, kernel_build.PATCHES),
+        variant=_variant(debug=debug),
+    )
+
+
+def check() -> None:
+    """Run the gates; the kernel's own checkpatch comes with its source."""
+    checkpatch = kernel_build.checkpatch()
+    checks.check(checkpatch=checkpatch, say=out.print)
+
+
+def doctor() -> None:
+    """Say whether this machine can do the job, and fail where it cannot."""
+    findings = diagnosis.diagnose(emulator=_built("emulator"), kernel=_built("kernel"))
+    out.print(diagnosis.render(findings), highlight=False)
+    if diagnosis.failed(findings):
+        raise LabError("this machine lacks something; what to do stands behind each FAIL")
+
+
+def clean(kind: str) -> None:
+    """Remove cached artifacts of one kind, or with ``all`` the whole cache."""
+    if kind:
+        freed = cache.clean(None if kind == "all" else kind)
+        out.print(f"freed {format_bytes(freed)}")
+    for name, size in cache.sizes().items():
+        out.print(f"{format_bytes(size):>10}  {name}")
+    if not kind:
+        out.print(f"in {cache.cache_dir()}; `invoke clean --kind=NAME` removes one, all removes all")
+
+
+def _variant(*, debug: bool) -> kernel_build.Variant:
+    return "debug" if debug else "default"
+
+
+def _switch(text: str) -> Switch:
+    if text == "on":
+        return "on"
+    if text == "off":
+        return "off"
+    raise ConfigError(f"--offloads: found {text!r}, allowed: on, off")
+
+
+def _number(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise ConfigError(f"{option}: found {text!r}, allowed: a whole number of bytes") from exc

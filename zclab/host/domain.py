@@ -1,0 +1,225 @@
+"""Guests as libvirt domains: their XML, and their life.
+
+The XML is rendered by a pure function, so that what a mode asks for can be read and tested; the
+rest of the file is the only one that talks to libvirt.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import libvirt
+
+from zclab.errors import CommandError, DomainError
+from zclab.model import Guest
+from zclab.runner import wait_until
+
+PREFIX = "zclab-"
+"""Every domain of zclab's has it; nothing else on a shared host is ever touched."""
+
+STOP_DEADLINE_S = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestFiles:
+    """What a guest boots from, as paths on its host, and its public key for logging in."""
+
+    kernel: str
+    initrd: str
+    host_key: str
+    console_log: str
+    authorized_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Management:
+    """The guest's second interface, which zclab reaches it by in every mode."""
+
+    bridge: str
+    mac: str
+    address: str
+
+
+def domain_xml(
+    name: str,
+    guest: Guest,
+    files: GuestFiles,
+    management: Management,
+    device: ET.Element,
+) -> str:
+    """Render a domain whose interface under test is ``device`` (``<interface>`` or ``<hostdev>``).
+
+    The type is always ``kvm``: libvirt opens vhost-net for no other.
+    """
+    domain = ET.Element("domain", type="kvm")
+    _add(domain, "name", name)
+    _add(domain, "memory", str(guest.memory_mib), unit="MiB")
+    _add(domain, "vcpu", str(guest.vcpus))
+    os = _add(domain, "os")
+    _add(os, "type", "hvm", arch="x86_64", machine="q35")
+    _add(os, "kernel", files.kernel)
+    _add(os, "initrd", files.initrd)
+    _add(os, "cmdline", f"console=ttyS0 loglevel=5 panic=-1 zclab.mgmt={management.mac},"
+                        f"{management.address}")  # fmt: skip
+    features = _add(domain, "features")
+    _add(features, "acpi")
+    _add(features, "apic")
+    _add(domain, "cpu", mode="host-passthrough", migratable="off")
+    _add(domain, "on_poweroff", "destroy")
+    _add(domain, "on_reboot", "restart")
+    _add(domain, "on_crash", "destroy")
+    sysinfo = _add(domain, "sysinfo", type="fwcfg")
+    _add(sysinfo, "entry", files.authorized_key, name="opt/zclab/authorized_key")
+    _add(sysinfo, "entry", name="opt/zclab/host_key", file=files.host_key)
+
+    devices = _add(domain, "devices")
+    serial = _add(devices, "serial", type="file")
+    _add(serial, "source", path=files.console_log, append="off")
+    devices.append(device)
+    # The management NIC is served by QEMU itself, so that the only vhost worker is the one
+    # under test.
+    nic = _add(devices, "interface", type="bridge")
+    _add(nic, "mac", address=management.mac)
+    _add(nic, "source", bridge=management.bridge)
+    _add(nic, "model", type="virtio")
+    _add(nic, "driver", name="qemu")
+    _add(nic, "rom", enabled="no")
+    _add(devices, "controller", type="usb", model="none")
+    _add(devices, "memballoon", model="none")
+    _add(devices, "watchdog", model="itco", action="none")
+    ET.indent(domain)
+    return ET.tostring(domain, encoding="unicode") + "\n"
+
+
+def virtio_interface(kind: str, *, mac: str, queue_size: int) -> ET.Element:
+    """Return an ``<interface>`` of virtio-net on vhost-net; the caller adds source or target."""
+    interface = ET.Element("interface", type=kind)
+    _add(interface, "mac", address=mac)
+    _add(interface, "model", type="virtio")
+    _add(interface, "driver", name="vhost", rx_queue_size=str(queue_size))
+    _add(interface, "rom", enabled="no")
+    return interface
+
+
+def macvtap_interface(*, netdev: str, mac: str, queue_size: int) -> ET.Element:
+    """Return the interface of a guest that owns ``netdev`` through a macvtap of libvirt's."""
+    interface = virtio_interface("direct", mac=mac, queue_size=queue_size)
+    _add(interface, "source", dev=netdev, mode="passthrough")
+    return interface
+
+
+def existing_tap_interface(*, name: str, mac: str, queue_size: int) -> ET.Element:
+    """Return the interface of a guest on a link that exists and has a /dev/tap<ifindex>."""
+    interface = virtio_interface("ethernet", mac=mac, queue_size=queue_size)
+    _add(interface, "target", dev=name, managed="no")
+    return interface
+
+
+def pci_hostdev(pci: str) -> ET.Element:
+    """Return the ``<hostdev>`` of a PCI function that is bound to vfio-pci already."""
+    segment, bus, rest = pci.split(":")
+    slot, function = rest.split(".")
+    hostdev = ET.Element("hostdev", mode="subsystem", type="pci", managed="no")
+    source = _add(hostdev, "source")
+    _add(
+        source,
+        "address",
+        domain=f"0x{segment}",
+        bus=f"0x{bus}",
+        slot=f"0x{slot}",
+        function=f"0x{function}",
+    )
+    _add(hostdev, "rom", enabled="no")
+    return hostdev
+
+
+class Libvirt:
+    """A connection to a host's libvirtd."""
+
+    def __init__(self, uri: str) -> None:
+        # The library prints every error to stderr, besides raising it.
+        libvirt.registerErrorHandler(lambda _context, _error: None, None)
+        try:
+            self._connection = libvirt.open(uri)
+        except libvirt.libvirtError as exc:
+            raise DomainError(f"cannot connect to libvirt at {uri}: {exc}") from exc
+
+    def version(self) -> str:
+        """Return libvirtd's version, such as ``11.3.0``."""
+        number = self._connection.getLibVersion()
+        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+    def start(self, xml: str) -> Domain:
+        """Start a transient domain; DomainError has libvirt's own words."""
+        name = ET.fromstring(xml).findtext("name")  # noqa: S314 - our own XML
+        try:
+            return Domain(self._connection.createXML(xml))
+        except libvirt.libvirtError as exc:
+            raise DomainError(f"guest {name} did not start: {exc}") from exc
+
+    def destroy_leftovers(self) -> list[str]:
+        """Destroy all domains of zclab's, which an earlier run left; return their names."""
+        found = [d for d in self._connection.listAllDomains() if d.name().startswith(PREFIX)]
+        for domain in found:
+            Domain(domain).destroy()
+        return [domain.name() for domain in found]
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+
+class Domain:
+    """One running guest."""
+
+    def __init__(self, domain: libvirt.virDomain) -> None:
+        self._domain = domain
+        self.name: str = domain.name()
+
+    def is_active(self) -> bool:
+        """Tell whether the guest still runs."""
+        try:
+            return bool(self._domain.isActive())
+        except libvirt.libvirtError:
+            return False
+
+    def stop(self) -> None:
+        """Press the power button; pull the plug if that does not end it in STOP_DEADLINE_S."""
+        try:
+            self._domain.shutdown()
+            wait_until(
+                lambda: not self.is_active(),
+                what=f"guest {self.name} to power off",
+                deadline_s=STOP_DEADLINE_S,
+            )
+        except (libvirt.libvirtError, CommandError):
+            self.destroy()
+
+    def destroy(self) -> None:
+        """Pull the plug."""
+        try:
+            self._domain.destroy()
+        except libvirt.libvirtError as exc:
+            if self.is_active():
+                raise DomainError(f"guest {self.name} cannot be destroyed: {exc}") from exc
+
+
+@contextmanager
+def running(connection: Libvirt, xml: str) -> Iterator[Domain]:
+    """Run a guest, stopped at the end: cleanly if all went well, at once if not."""
+    domain = connection.start(xml)
+    try:
+        yield domain
+    except BaseException:
+        domain.destroy()
+        raise
+    domain.stop()
+
+
+def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
+    element = ET.SubElement(parent, tag, attributes)
+    element.text = text
+    return element

@@ -1,0 +1,60 @@
+"""A running guest from within: its interface under test, and what it says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zclab.errors import CommandError, DomainError
+from zclab.host import netdev
+from zclab.model import Network, Switch
+from zclab.runner import Runner, read_text
+
+UP_DEADLINE_S = 90
+"""From power-on to an SSH login; about 8 s on an idle machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestNic:
+    """The guest's interface under test, as the guest sees it.
+
+    ``virtio_features`` are those that were negotiated, as a hexadecimal number; None where the
+    interface is no virtio device.
+    """
+
+    name: str
+    driver: str
+    virtio_features: str | None
+
+
+def find_nic(guest: Runner, mac: str) -> GuestNic:
+    """Return the guest's interface that has the address ``mac``."""
+    script = 'for n in /sys/class/net/*; do echo "${n##*/} $(cat $n/address)"; done'
+    lines = guest.run(("sh", "-c", script)).stdout.splitlines()
+    addresses = {address: name for name, address in (line.split() for line in lines)}
+    if mac not in addresses:
+        raise DomainError(f"the guest has no interface with address {mac}, only {addresses}")
+    name = addresses[mac]
+    driver = guest.run(("readlink", f"/sys/class/net/{name}/device/driver")).stdout.strip()
+    features = None
+    if driver.endswith("/virtio_net"):
+        bits = read_text(guest, f"/sys/class/net/{name}/device/features").strip()
+        features = features_from_bits(bits)
+    return GuestNic(name=name, driver=driver.rpartition("/")[2], virtio_features=features)
+
+
+def features_from_bits(bits: str) -> str:
+    """Turn sysfs's string of bits, bit 0 first, into a hexadecimal number: ``0110`` is ``0x6``."""
+    return hex(int(bits[::-1], 2))
+
+
+def configure(
+    guest: Runner, nic: GuestNic, network: Network, *, mtu: int, offloads: Switch
+) -> None:
+    """Give the guest's interface its address, MTU and offloads, and wait until the peer answers."""
+    guest.run(("ip", "address", "add", network.guest, "dev", nic.name))
+    netdev.set_up(guest, nic.name, mtu=mtu)
+    netdev.set_offloads(guest, nic.name, offloads)
+    try:
+        guest.run(("ping", "-c", "1", "-w", "20", network.peer_ip))
+    except CommandError as exc:
+        raise DomainError(f"the guest does not reach the peer at {network.peer_ip}: {exc}") from exc

@@ -1,0 +1,219 @@
+"""Network interfaces and PCI functions of a host, through its runner.
+
+A NIC's identity is its PCI address: its interface name goes when another driver takes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zclab.errors import LabError
+from zclab.runner import Runner, read_text, wait_until, write_text
+
+OFFLOADS = ("tso", "gso", "gro")
+"""What ``--offloads`` switches: segmentation and aggregation, not checksums."""
+
+BIND_DEADLINE_S = 20
+LINK_DEADLINE_S = 20
+
+
+def netdev_of(runner: Runner, pci: str) -> str:
+    """Return the name of a PCI function's interface; LabError says what has it instead."""
+    names = runner.run(("ls", f"/sys/bus/pci/devices/{pci}/net"), check=False).stdout.split()
+    if names:
+        return names[0]
+    driver = driver_of(runner, pci)
+    held = f"its driver is {driver}" if driver else "it has no driver, or does not exist"
+    raise LabError(f"{runner.where}: no network interface at PCI address {pci}: {held}")
+
+
+def driver_of(runner: Runner, pci: str) -> str | None:
+    """Return the name of the driver that a PCI function is bound to."""
+    link = runner.run(("readlink", f"/sys/bus/pci/devices/{pci}/driver"), check=False)
+    return link.stdout.strip().rpartition("/")[2] or None
+
+
+def address_of(runner: Runner, netdev: str) -> str:
+    """Return an interface's MAC address."""
+    return read_text(runner, f"/sys/class/net/{netdev}/address").strip()
+
+
+def iommu_group(runner: Runner, pci: str) -> tuple[str, tuple[str, ...]]:
+    """Return the number of a PCI function's IOMMU group, and all functions in it."""
+    link = runner.run(("readlink", f"/sys/bus/pci/devices/{pci}/iommu_group"), check=False)
+    group = link.stdout.strip().rpartition("/")[2]
+    if not group:
+        msg = (
+            f"{runner.where}: {pci} has no IOMMU group; boot the host with its IOMMU enabled "
+            "(intel_iommu=on or amd_iommu=on)"
+        )
+        raise LabError(msg)
+    members = runner.run(("ls", f"/sys/kernel/iommu_groups/{group}/devices")).stdout.split()
+    return group, tuple(members)
+
+
+def bind_driver(runner: Runner, pci: str, driver: str) -> None:
+    """Bind a PCI function to ``driver`` and to no other (``driver_override``).
+
+    Raises LabError where the function does not get there, with what it has instead.
+    """
+    device = f"/sys/bus/pci/devices/{pci}"
+    if driver_of(runner, pci) != driver:
+        write_text(runner, f"{device}/driver_override", driver)
+        _reprobe(runner, pci)
+    if (got := driver_of(runner, pci)) != driver:
+        release_driver(runner, pci)
+        raise LabError(f"{runner.where}: {pci} did not bind to {driver}; its driver is {got}")
+
+
+def release_driver(runner: Runner, pci: str) -> None:
+    """Drop a function's override, so that its own driver gets it back; waits for the interface."""
+    write_text(runner, f"/sys/bus/pci/devices/{pci}/driver_override", "\n")
+    _reprobe(runner, pci)
+    wait_for_netdev(runner, pci)
+
+
+def wait_for_netdev(runner: Runner, pci: str) -> None:
+    """Wait until a PCI function has its interface in this namespace."""
+    wait_until(
+        lambda: runner.run(("ls", f"/sys/bus/pci/devices/{pci}/net"), check=False).ok,
+        what=f"{runner.where}: an interface for {pci} from its own driver",
+        deadline_s=BIND_DEADLINE_S,
+    )
+
+
+def _reprobe(runner: Runner, pci: str) -> None:
+    if driver_of(runner, pci):
+        write_text(runner, f"/sys/bus/pci/devices/{pci}/driver/unbind", pci)
+    write_text(runner, "/sys/bus/pci/drivers_probe", pci)
+
+
+def set_up(runner: Runner, netdev: str, *, mtu: int | None = None) -> None:
+    """Bring an interface up, with ``mtu`` bytes where given."""
+    if mtu is not None:
+        runner.run(("ip", "link", "set", netdev, "mtu", str(mtu)))
+    runner.run(("ip", "link", "set", netdev, "up"))
+
+
+def wait_for_carrier(runner: Runner, netdev: str) -> None:
+    """Wait until an interface that is up has its link."""
+    wait_until(
+        lambda: read_text(runner, f"/sys/class/net/{netdev}/operstate").strip() == "up",
+        what=f"{runner.where}: carrier on {netdev}",
+        deadline_s=LINK_DEADLINE_S,
+    )
+
+
+def set_offloads(runner: Runner, netdev: str, switch: str) -> None:
+    """Switch TSO, GSO and GRO of an interface ``on`` or ``off``."""
+    words = [word for name in OFFLOADS for word in (name, switch)]
+    runner.run(("ethtool", "-K", netdev, *words))
+
+
+def offloads(runner: Runner, netdev: str) -> dict[str, bool]:
+    """Return which of TSO, GSO and GRO an interface has on."""
+    long_names = {
+        "tcp-segmentation-offload": "tso",
+        "generic-segmentation-offload": "gso",
+        "generic-receive-offload": "gro",
+    }
+    found = {}
+    for line in runner.run(("ethtool", "-k", netdev)).stdout.splitlines():
+        name, _, state = line.strip().partition(": ")
+        if name in long_names:
+            found[long_names[name]] = state.startswith("on")
+    return found
+
+
+def tune(runner: Runner, netdev: str, *, threaded: bool, switch: str, mtu: int) -> None:
+    """Bring an interface up in the state that figures are compared in, and wait for its link.
+
+    ``threaded`` gives its NAPI a thread of its own, so that its CPU time can be told apart;
+    ``switch`` is for its OFFLOADS; ``mtu`` is in bytes.
+    """
+    write_text(runner, f"/sys/class/net/{netdev}/threaded", "1" if threaded else "0")
+    set_offloads(runner, netdev, switch)
+    set_up(runner, netdev, mtu=mtu)
+    wait_for_carrier(runner, netdev)
+
+
+@contextmanager
+def tuned(runner: Runner, netdev: str, *, threaded: bool, switch: str, mtu: int) -> Iterator[None]:
+    """Have an interface tuned (see tune), and as it was before at the end."""
+    napi = f"/sys/class/net/{netdev}/threaded"
+    before = read_text(runner, napi).strip()
+    mtu_before = read_text(runner, f"/sys/class/net/{netdev}/mtu").strip()
+    offloads_before = offloads(runner, netdev)
+    try:
+        tune(runner, netdev, threaded=threaded, switch=switch, mtu=mtu)
+        yield
+    finally:
+        if exists(runner, netdev):
+            write_text(runner, napi, before)
+            words = [w for k, on in offloads_before.items() for w in (k, "on" if on else "off")]
+            runner.run(("ethtool", "-K", netdev, *words), check=False)
+            set_up(runner, netdev, mtu=int(mtu_before))
+
+
+def statistics(runner: Runner, netdev: str) -> dict[str, int]:
+    """Return an interface's packet and byte counters (``ip -s link``), as ``rx_packets``, …."""
+    text = runner.run(("ip", "-json", "-stats", "link", "show", netdev)).stdout
+    stats = json.loads(text)[0]["stats64"]
+    return {
+        f"{way}_{name}": stats[way][name] for way in ("rx", "tx") for name in ("packets", "bytes")
+    }
+
+
+def driver_statistics(runner: Runner, netdev: str) -> dict[str, int]:
+    """Return what ``ethtool -S`` prints for an interface; empty where its driver counts nothing."""
+    done = runner.run(("ethtool", "-S", netdev), check=False)
+    return parse_driver_statistics(done.stdout) if done.ok else {}
+
+
+def parse_driver_statistics(text: str) -> dict[str, int]:
+    """Parse ``ethtool -S``: a heading, then lines of ``     rx_packets: 12``."""
+    found = {}
+    for line in text.splitlines():
+        name, colon, value = line.strip().rpartition(": ")
+        if colon and value.isdigit():
+            found[name] = int(value)
+    return found
+
+
+@contextmanager
+def link(runner: Runner, name: str, *words: str) -> Iterator[str]:
+    """Make a link (``ip link add NAME``, then ``words``) that is gone at the end."""
+    runner.run(("ip", "link", "add", "name", name, *words))
+    try:
+        yield name
+    finally:
+        delete_link(runner, name)
+
+
+def delete_link(runner: Runner, name: str) -> None:
+    """Delete a link, if it is there."""
+    runner.run(("ip", "link", "delete", name), check=False)
+
+
+def exists(runner: Runner, netdev: str) -> bool:
+    """Tell whether an interface exists."""
+    return runner.run(("test", "-d", f"/sys/class/net/{netdev}"), check=False).ok
+
+
+def kind_of(runner: Runner, name: str) -> str | None:
+    """Return the kind of a link, such as ``macvtap``; None for hardware."""
+    shown = json.loads(runner.run(("ip", "-json", "-details", "link", "show", name)).stdout)
+    kind: str | None = shown[0].get("linkinfo", {}).get("info_kind")
+    return kind
+
+
+def kinds_on(runner: Runner, netdev: str) -> list[str]:
+    """Return the kinds of all links on top of an interface."""
+    links = json.loads(runner.run(("ip", "-json", "-details", "link", "show")).stdout)
+    return [
+        entry["linkinfo"]["info_kind"]
+        for entry in links
+        if entry.get("link") == netdev and "linkinfo" in entry
+    ]

@@ -1,0 +1,258 @@
+"""The emulated lab: up, down, and the traces it keeps on disk.
+
+Everything of a lab called NAME is in one folder, $ZCLAB_STATE/NAME (by default in
+~/.local/state/zclab): keys, seed, sockets, console logs. A lab is up when its emulator runs and
+the file ``ready`` says that it was up once; anything less is what an interrupted start left
+behind, and the next ``lab-up`` or ``lab-down`` clears it away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from zclab.build.cache import cache_dir
+from zclab.build.progress import Progress
+from zclab.errors import CommandError, LabError
+from zclab.host.kvm import try_kvm
+from zclab.lab import machine
+from zclab.lab.access import Access, write_access, write_private
+from zclab.lab.artifacts import Artifacts
+from zclab.lab.keys import KeyPair
+from zclab.lab.machine import Machine
+from zclab.lab.seed import ON_HOST, write_seed
+from zclab.model import Emulator, Endpoint, Lab, Value
+from zclab.runner import wait_until
+
+SSH_DEADLINE_S = 180
+"""From power-on to sshd's banner: about 5 s on an idle machine, but machines differ."""
+
+CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
+
+
+class Up(Value):
+    """A running emulated host, and how to get in; this is the content of ``ready``."""
+
+    name: str
+    port: int
+    keys: dict[str, str]
+    command_line: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the lab keeps its files."""
+        return folder_of(self.name)
+
+    @property
+    def access(self) -> Access:
+        """The way in."""
+        return Access(folder=self.folder, endpoint=_endpoint(self.folder, self.port))
+
+    @property
+    def console(self) -> Path:
+        """Where everything that the host's console printed is kept."""
+        return self.folder / "console.log"
+
+
+def root() -> Path:
+    """Return the folder that all labs have their folders in."""
+    if chosen := os.environ.get("ZCLAB_STATE"):
+        return Path(chosen).expanduser().absolute()
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser().absolute() / "zclab"
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of the lab called ``name``, whether or not it exists."""
+    return root() / name
+
+
+def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> Up:
+    """Bring a lab up, or return it as it is where it is up already from equal artifacts.
+
+    ``with_me`` ties it to this process: a run's own lab goes with the run, whatever ends that.
+    Raises LabError with the last lines of the console where the host does not come up.
+    """
+    folder = folder_of(lab.name)
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    with _locked(folder):
+        if found := find(lab.name):
+            if found.keys != artifacts.keys:
+                changed = ", ".join(k for k, key in artifacts.keys.items() if found.keys[k] != key)
+                msg = f"lab {lab.name} is up with another {changed}; end it with `invoke lab-down`"
+                raise LabError(msg)
+            return found
+        _clear(folder)
+        try:
+            return _start(lab, artifacts, folder, with_me=with_me, progress=progress)
+        except CommandError as exc:
+            raise LabError(f"lab {lab.name} did not come up: {exc}\n{_last_words(folder)}") from exc
+        finally:
+            if not (folder / "ready").exists():
+                machine.kill(folder)
+
+
+def down(name: str) -> bool:
+    """End a lab, leaving only its logs; tell whether there was anything to end."""
+    folder = folder_of(name)
+    if not folder.exists():
+        return False
+    with _locked(folder):
+        there = bool(machine.processes(folder)) or (folder / "seed.tar").exists()
+        _clear(folder)
+    return there
+
+
+def find(name: str) -> Up | None:
+    """Return the lab if it is up."""
+    folder = folder_of(name)
+    ready = folder / "ready"
+    if not ready.exists() or not machine.processes(folder):
+        return None
+    try:
+        return Up.model_validate_json(ready.read_text())
+    except ValidationError:
+        return None  # of another version of zclab: to be cleared away
+
+
+def names() -> list[str]:
+    """Return the names of all labs that are up or left something to clear away."""
+    return sorted(path.parent.name for path in root().glob("*/seed.tar"))
+
+
+def keep_capabilities(settings: Emulator, artifacts: Artifacts, files: Mapping[str, str]) -> None:
+    """Keep what the host's libvirt found out about its QEMU, for the next start of an equal host.
+
+    libvirt starts QEMU several times to learn what it can do, which takes 10 s of emulation; it
+    checks for itself whether the record still holds.
+    """
+    folder = _capabilities(settings, artifacts)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        replace(folder / name, text)
+
+
+def has_capabilities(settings: Emulator, artifacts: Artifacts) -> bool:
+    """Tell whether there is a record for this host already."""
+    return _capabilities(settings, artifacts).is_dir()
+
+
+def _start(
+    lab: Lab, artifacts: Artifacts, folder: Path, *, with_me: bool, progress: Progress
+) -> Up:
+    if lab.emulator is None:
+        raise LabError(f"{lab.name} is not an emulated lab")
+    progress(0, None, "starting the emulated host")
+    user, host = KeyPair.generate(), KeyPair.generate()
+    write_private(folder / "id_ed25519", user.openssh)
+    capabilities = _capabilities(lab.emulator, artifacts)
+    write_seed(
+        folder / "seed.tar",
+        user=user,
+        host=host,
+        files={
+            f"{ON_HOST}/{artifacts.kernel.key}/bzImage": artifacts.kernel.bzimage,
+            f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
+            **{f"{CAPABILITIES}/{path.name}": path for path in sorted(capabilities.glob("*.xml"))},
+        },
+    )
+    emulator = Machine(
+        name=lab.name,
+        folder=folder,
+        emulator=artifacts.emulator.binary,
+        firmware=tuple(artifacts.emulator.firmware_dirs),
+        kernel=artifacts.kernel.bzimage,
+        image=artifacts.host_image.path,
+        seed=folder / "seed.tar",
+        settings=lab.emulator,
+        accelerator=_accelerator(lab.emulator, artifacts),
+    )
+    process = emulator.start(with_me=with_me)
+    port = machine.forwarded_port(folder)
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host.public}\n")
+    write_access(folder, _endpoint(folder, port))
+    progress(0, None, "waiting for the host's SSH server")
+    wait_until(
+        lambda: _ssh_answers(port) or process.poll() is not None,
+        what="the host's SSH server to answer",
+        deadline_s=SSH_DEADLINE_S,
+    )
+    if process.poll() is not None:
+        raise CommandError(f"the emulator ended with status {process.returncode}")
+    started = Up(
+        name=lab.name,
+        port=port,
+        keys=artifacts.keys,
+        command_line=" ".join(emulator.argv),
+    )
+    replace(folder / "ready", started.model_dump_json(indent=2))
+    return started
+
+
+def _endpoint(folder: Path, port: int) -> Endpoint:
+    return Endpoint(
+        address="127.0.0.1",
+        port=port,
+        identity_file=str(folder / "id_ed25519"),
+        known_hosts_file=str(folder / "known_hosts"),
+    )
+
+
+def _accelerator(settings: Emulator, artifacts: Artifacts) -> str:
+    if settings.accelerator == "tcg":
+        return "tcg"
+    kvm = try_kvm(artifacts.emulator.binary, artifacts.kernel.bzimage)
+    if not kvm.usable and settings.accelerator == "kvm":
+        raise LabError(f"{kvm.reason}; set emulator.accelerator to tcg in the lab file")
+    return "kvm" if kvm.usable else "tcg"
+
+
+def _capabilities(settings: Emulator, artifacts: Artifacts) -> Path:
+    parts = (artifacts.host_image.key, artifacts.kernel.key, artifacts.emulator.key)
+    name = "-".join((*(part[:12] for part in parts), settings.cpu_model, settings.accelerator))
+    return cache_dir() / "capabilities" / name
+
+
+def _ssh_answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _clear(folder: Path) -> None:
+    """End a lab's emulator and remove its files, except what tells of its last life."""
+    machine.kill(folder)
+    kept = {"lock", "console.log", "emulator.log"}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _last_words(folder: Path) -> str:
+    console = folder / "console.log"
+    lines = console.read_text(errors="replace").splitlines()[-15:] if console.exists() else []
+    return "\n".join((f"last lines of {console}:", *(f"  {line}" for line in lines)))
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text)
+    unfinished.rename(path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other zclabs from bringing the same lab up or down meanwhile."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

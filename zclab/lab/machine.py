@@ -1,0 +1,185 @@
+"""The emulated host as a QEMU process: its command line, its monitor, finding and ending it.
+
+There is no record of process ids to go stale: a lab's emulator is the process whose command line
+names the lab's pid file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qemu.qmp import ExecuteError, QMPClient, QMPError
+
+from zclab.errors import LabError
+from zclab.model import Emulator
+from zclab.runner import wait_until
+
+KERNEL_COMMAND_LINE = (
+    "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rootfstype=squashfs ro "
+    # The time stamp counters of emulated CPUs agree; the kernel's own doubt of them costs time.
+    "tsc=reliable intel_iommu=on iommu=pt"
+)
+EXIT_DEADLINE_S = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What an emulated host is made of; ``folder`` gets its sockets, logs and pid file."""
+
+    name: str
+    folder: Path
+    emulator: Path
+    firmware: tuple[Path, ...]
+    kernel: Path
+    image: Path
+    seed: Path
+    settings: Emulator
+    accelerator: str
+
+    @property
+    def pidfile(self) -> Path:
+        """Where QEMU writes its process id, and what tells this lab's process from all others."""
+        return pidfile(self.folder)
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """QEMU's command line."""
+        accel = "tcg,thread=multi" if self.accelerator == "tcg" else self.accelerator
+        nic = self.settings.nic
+        return (
+            str(self.emulator),
+            *(word for path in self.firmware for word in ("-L", str(path))),
+            *("-name", f"zclab-{self.name}", "-pidfile", str(self.pidfile)),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-machine", "q35,kernel-irqchip=split", "-accel", accel),
+            *("-cpu", self.settings.cpu_model, "-smp", str(self.settings.cpus)),
+            *("-m", str(self.settings.memory_mib)),
+            *("-kernel", str(self.kernel), "-append", KERNEL_COMMAND_LINE),
+            *("-device", "intel-iommu,intremap=on"),
+            *_disk("image", self.image),
+            *_disk("seed", self.seed),
+            # The DUT's NIC and the peer's, each behind a port of its own (so alone in its IOMMU
+            # group), with a hub for a cable.
+            *_cabled_nic("dut", nic, chassis=1),
+            *_cabled_nic("peer", nic, chassis=2),
+            # restrict: the host reaches nothing outside, only SSH comes in, from this machine.
+            *("-netdev", "user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
+            *("-device", "virtio-net-pci,netdev=mgmt,romfile="),
+            *("-chardev", ",".join((
+                f"socket,id=console,path={self.folder}/console.sock,server=on,wait=off",
+                f"logfile={self.folder}/console.log",
+            ))),
+            *("-serial", "chardev:console"),
+            *("-qmp", f"unix:{self.folder}/qmp.sock,server=on,wait=off"),
+        )  # fmt: skip
+
+    def start(self, *, with_me: bool) -> subprocess.Popen[bytes]:
+        """Start the emulator; ``with_me`` makes it end with this process, whatever ends that.
+
+        Raises LabError with QEMU's own words where it does not get as far as its monitor.
+        """
+        argv = ("setpriv", "--pdeathsig", "KILL", "--", *self.argv) if with_me else self.argv
+        log = self.folder / "emulator.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a Ctrl-C at the terminal is ours to handle
+                env={**os.environ, "TMPDIR": str(self.folder)},
+            )
+        wait_until(
+            lambda: (self.folder / "qmp.sock").exists() or process.poll() is not None,
+            what="QEMU to open its monitor",
+            deadline_s=EXIT_DEADLINE_S,
+            interval_s=0.02,
+        )
+        if process.poll() is not None:
+            raise LabError(f"the emulator did not start: {log.read_text().strip()}")
+        return process
+
+
+def pidfile(folder: Path) -> Path:
+    """Return the pid file that the emulator of the lab in ``folder`` has on its command line."""
+    return folder / "emulator.pid"
+
+
+def processes(folder: Path) -> list[int]:
+    """Return the process ids of emulators, of this user, that serve the lab in ``folder``."""
+    wanted = os.fsencode(pidfile(folder))
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if wanted in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
+
+
+def kill(folder: Path) -> None:
+    """End all emulators of a lab and wait until they are gone."""
+    for pid in processes(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(
+        lambda: not processes(folder),
+        what=f"the emulator of {folder} to end",
+        deadline_s=EXIT_DEADLINE_S,
+    )
+
+
+def forwarded_port(folder: Path) -> int:
+    """Return the loopback port that leads to the host's SSH server.
+
+    QEMU chose a free one itself (port 0), so nobody can have taken it in between.
+    """
+    text = monitor(folder, "human-monitor-command", {"command-line": "info usernet"})
+    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", str(text))
+    if not found:
+        raise LabError(f"the emulator forwards no port: {text}")
+    return int(found[1])
+
+
+def monitor(folder: Path, command: str, arguments: dict[str, Any] | None = None) -> object:
+    """Run one command of QEMU's monitor protocol; LabError where the monitor does not answer."""
+
+    async def execute() -> object:
+        client = QMPClient(folder.name)
+        await client.connect(str(folder / "qmp.sock"))
+        try:
+            return await client.execute(command, arguments)
+        finally:
+            await client.disconnect()
+
+    try:
+        return asyncio.run(execute())
+    except (QMPError, ExecuteError, OSError) as exc:
+        raise LabError(f"the monitor of lab {folder.name}: {command}: {exc}") from exc
+
+
+def _disk(name: str, path: Path) -> Sequence[str]:
+    return (
+        "-drive",
+        f"if=none,id={name},file={path},format=raw,readonly=on",
+        "-device",
+        f"virtio-blk-pci,drive={name}",
+    )
+
+
+def _cabled_nic(name: str, model: str, *, chassis: int) -> Sequence[str]:
+    mac = f"52:54:00:7a:63:{chassis:02x}"
+    return (
+        *("-device", f"pcie-root-port,id=port-{name},chassis={chassis},slot={chassis}"),
+        *("-netdev", f"hubport,id={name},hubid=0"),
+        *("-device", f"{model},netdev={name},bus=port-{name},mac={mac},romfile="),
+    )

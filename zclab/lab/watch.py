@@ -1,0 +1,94 @@
+"""Watching consoles while a lab is in use, and ending the use when a kernel breaks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from zclab.errors import KernelReportError
+from zclab.host.console import ConsoleWatch, KernelReport
+
+SETTLE_S = 1.0
+"""How long a report may go on after its first line before the use of the lab ends."""
+
+POLL_S = 0.1
+
+
+class Watcher:
+    """Collects kernel reports of a lab's consoles; ``abort`` is called once, after the first.
+
+    ``abort`` has to make whatever the main thread waits for fail: it closes connections.
+    """
+
+    def __init__(self, abort: Callable[[], None]) -> None:
+        self._abort = abort
+        self._lock = threading.Lock()
+        self._reports: dict[str, KernelReport] = {}
+        self._timer: threading.Timer | None = None
+
+    def sink(self, where: str) -> Callable[[str], None]:
+        """Return what takes the console text of a machine as it comes."""
+        watch = ConsoleWatch()
+
+        def feed(text: str) -> None:
+            with self._lock:
+                if report := watch.feed(text):
+                    self._seen(where, report)
+
+        return feed
+
+    @contextmanager
+    def following(self, where: str, path: Path) -> Iterator[None]:
+        """Watch a console that goes to a file here.
+
+        From its start: a kernel that broke earlier is no place to measure.
+        """
+        stop = threading.Event()
+        sink = self.sink(where)
+
+        def follow() -> None:
+            with path.open(errors="replace") as file:
+                while not stop.is_set():
+                    if text := file.read():
+                        sink(text)
+                    else:
+                        stop.wait(POLL_S)
+
+        thread = threading.Thread(target=follow, name=f"console {where}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def error(self) -> KernelReportError | None:
+        """Return what the kernels reported, as an error; None where all are well."""
+        with self._lock:
+            if not self._reports:
+                return None
+            parts = [
+                "\n".join((f"the kernel of the {where} reported: {report.title}",
+                           *(f"  {line}" for line in report.lines)))
+                for where, report in self._reports.items()
+            ]  # fmt: skip
+        return KernelReportError("\n".join(parts))
+
+    def stop(self) -> None:
+        """Stop watching; a report that was about to end the use no longer does."""
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+
+    def _seen(self, where: str, report: KernelReport) -> None:
+        self._reports[where] = report
+        if self._timer is None:
+            self._timer = threading.Timer(SETTLE_S, self._end)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _end(self) -> None:
+        with suppress(Exception):
+            self._abort()

@@ -1,0 +1,75 @@
+"""Mode ``zerocopy``: virtio-net on vhost-net and the mp device, which the lab's kernel brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zclab.errors import CommandError, LabError
+from zclab.host import domain, netdev
+from zclab.host.guest import GuestNic
+from zclab.lab.session import Session
+from zclab.model import ModeName
+from zclab.modes.base import Attachment, Counters, Evidence, Window, peer_saw_it
+
+LINK = "mp0"
+MOST_OF_IT = 0.5
+"""The share of sent payload that must have been zero-copied for a stream to be called that."""
+
+SMALL_FRAME_BYTES = 256
+"""vhost-net copies frames that are smaller, in every mode (VHOST_GOODCOPY_LEN)."""
+
+
+class Zerocopy:
+    """Transmit without copying the payload; receive through the same ring, still by copying."""
+
+    name: ModeName = "zerocopy"
+
+    @contextmanager
+    def attach(self, session: Session) -> Iterator[Attachment]:
+        """See Mode; raises LabError where the host's kernel has no mp device."""
+        host = session.host
+        try:
+            link = netdev.link(host, LINK, "link", session.nic, "type", "mp")
+            with link:
+                netdev.set_up(host, LINK, mtu=session.mtu)
+                device = domain.existing_tap_interface(
+                    name=LINK,
+                    mac=session.mac,
+                    queue_size=session.lab.tunables.vhost_queue_size,
+                )
+                yield Attachment(device=device, nic=session.nic)
+        except CommandError as exc:
+            if "Unknown device type" in str(exc):
+                msg = f"{host.where}: its kernel has no mp device; boot one built with the series"
+                raise LabError(msg) from exc
+            raise
+
+    def counters(self, session: Session) -> Counters:
+        """See Mode."""
+        return netdev.driver_statistics(session.host, LINK)
+
+    def evidence(self, session: Session, nic: GuestNic, window: Window) -> Evidence:
+        """See Mode: the mp device's counters, and the copy probe's independent word."""
+        evidence = Evidence()
+        evidence.expect("guest_driver", nic.driver, "virtio_net")
+        evidence.facts["virtio_features"] = nic.virtio_features
+        evidence.expect("host_link", netdev.kind_of(session.host, LINK), "mp")
+        for name in sorted(window.after):
+            if grown := window.grown(name):
+                evidence.facts[f"mp_{name}"] = grown
+        if window.workload.direction == "tx":
+            self._check_transmit(evidence, window)
+        peer_saw_it(evidence, window)
+        return evidence
+
+    @staticmethod
+    def _check_transmit(evidence: Evidence, window: Window) -> None:
+        share = window.grown("tx_zc_bytes") / window.payload_bytes
+        evidence.facts["tx_zerocopy_share"] = round(share, 4)
+        if window.workload.message_bytes < SMALL_FRAME_BYTES:
+            return  # copied by design
+        if share < MOST_OF_IT:
+            evidence.contradictions.append(f"only {share:.1%} of the payload was zero-copied")
+        if not window.copies.get("zerocopy_sends"):
+            evidence.contradictions.append("the copy probe saw no zero-copied send")
