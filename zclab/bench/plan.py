@@ -1,0 +1,179 @@
+"""What a run does, and in which order, before it does any of it.
+
+Drift of the host must not pose as an effect of a mode: modes are interleaved and their order is
+rotated from one repetition to the next (A B, then B A), never run in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from pydantic import ValidationError
+
+from zclab.errors import ConfigError
+from zclab.model import (
+    Dimensions,
+    Direction,
+    Lab,
+    ModeName,
+    Switch,
+    Workload,
+    WorkloadName,
+)
+
+DIRECTIONS: dict[WorkloadName, tuple[Direction | None, ...]] = {
+    "TCP_STREAM": ("rx", "tx"),
+    "TCP_RR": (None,),
+    "UDP_STREAM": ("rx", "tx"),
+}
+DEFAULT_MESSAGE_BYTES: dict[WorkloadName, int] = {
+    "TCP_STREAM": 16384,
+    "TCP_RR": 1,
+    "UDP_STREAM": 1472,
+}
+_UDP_HEADER_BYTES = 28
+"""IPv4 and UDP: what an MTU leaves less of for a datagram."""
+
+BOOT_S = 25.0
+"""How long a guest's boot into a mode and its end take, about, on an emulated host."""
+TRIAL_S = 6.0
+"""What a trial takes beside its duration: its CPU snapshots, its copy pass, its setup."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A trial to be: what to run, and what its results will be filed under."""
+
+    workload: Workload
+    dimensions: Dimensions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boot:
+    """One boot of the guest in one mode, and the trials to run in it, in order."""
+
+    number: int
+    mode: ModeName
+    repetition: int
+    trials: tuple[Planned, ...]
+
+
+def select_modes(names: Iterable[str]) -> tuple[ModeName, ...]:
+    """Return the modes of these names, each once; raises ConfigError for an unknown name."""
+    allowed = get_args(ModeName)
+    names = tuple(dict.fromkeys(names))
+    _reject_unknown("--mode", names, allowed)
+    if not names:
+        raise ConfigError(f"--mode: name at least one of {', '.join(allowed)}")
+    return tuple(mode for name in names for mode in allowed if mode == name)
+
+
+def select_workloads(
+    *,
+    names: Iterable[str] = (),
+    directions: Iterable[str] = (),
+    message_bytes: Iterable[int] = (),
+    duration_s: float = 5.0,
+    streams: int = 1,
+) -> tuple[Workload, ...]:
+    """Return each workload of these names, directions and sizes; those not given are all.
+
+    Without ``message_bytes`` each workload has its own default size. A transaction goes both ways:
+    where directions are given, TCP_RR is run only if it is named too. Raises ConfigError that
+    lists what is allowed.
+    """
+    names, directions = tuple(names), tuple(directions)
+    _reject_unknown("--workload", names, get_args(WorkloadName))
+    _reject_unknown("--direction", directions, get_args(Direction))
+    sizes = tuple(dict.fromkeys(message_bytes))
+    return tuple(
+        _workload(name, direction, size, duration_s, streams)
+        for name in DIRECTIONS
+        if not names or name in names
+        for direction in DIRECTIONS[name]
+        if not directions or direction in directions or (direction is None and name in names)
+        for size in sizes or (DEFAULT_MESSAGE_BYTES[name],)
+    )
+
+
+def plan(
+    lab: Lab,
+    *,
+    modes: Sequence[ModeName],
+    workloads: Sequence[Workload],
+    repetitions: int = 3,
+    mtu: int = 1500,
+    offloads: Switch = "on",
+) -> list[Boot]:
+    """Return the boots of a run in their order: in each repetition one for each mode.
+
+    Raises ConfigError for a datagram that would be fragmented, for then a cell measures something
+    else than its name says.
+    """
+    if repetitions < 1:
+        raise ConfigError(f"--repetitions: {repetitions}: should be 1 or more")
+    for workload in workloads:
+        if workload.name == "UDP_STREAM" and workload.message_bytes + _UDP_HEADER_BYTES > mtu:
+            raise ConfigError(
+                f"--message-bytes: {workload.message_bytes}: a datagram that fits in an MTU of "
+                f"{mtu} has at most {mtu - _UDP_HEADER_BYTES}"
+            )
+    boots: list[Boot] = []
+    for repetition in range(repetitions):
+        turn = repetition % len(modes)
+        for mode in (*modes[turn:], *modes[:turn]):
+            number = len(boots)
+            trials = tuple(
+                Planned(
+                    workload=workload,
+                    dimensions=Dimensions(
+                        mode=mode,
+                        workload=workload.name,
+                        direction=workload.direction,
+                        message_bytes=workload.message_bytes,
+                        mtu=mtu,
+                        offloads=offloads,
+                        nic=lab.emulator.nic if lab.emulator else lab.nic,
+                        streams=workload.streams,
+                        duration_s=workload.duration_s,
+                        boot=number,
+                        repetition=repetition,
+                    ),
+                )
+                for workload in workloads
+            )
+            boots.append(Boot(number=number, mode=mode, repetition=repetition, trials=trials))
+    return boots
+
+
+def estimate_s(boots: Sequence[Boot], *, boot_s: float = BOOT_S) -> float:
+    """Return about how long the boots take, in seconds, once the lab is up."""
+    trials = [trial for boot in boots for trial in boot.trials]
+    return len(boots) * boot_s + sum(trial.workload.duration_s + TRIAL_S for trial in trials)
+
+
+def _workload(
+    name: WorkloadName, direction: Direction | None, size: int, duration_s: float, streams: int
+) -> Workload:
+    try:
+        return Workload(
+            name=name,
+            direction=direction,
+            message_bytes=size,
+            duration_s=duration_s,
+            streams=streams,
+        )
+    except ValidationError as exc:
+        lines = (
+            f"--{str(mistake['loc'][0]).replace('_', '-')}: {mistake['input']}: {mistake['msg']}"
+            for mistake in exc.errors()
+        )
+        raise ConfigError("\n".join(lines)) from exc
+
+
+def _reject_unknown(option: str, names: Iterable[str], allowed: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        raise ConfigError(f"{option}: unknown: {', '.join(unknown)}; allowed: {', '.join(allowed)}")
