@@ -243,7 +243,7 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             name="service_demand_us_per_transaction",
             title="host CPU",
-            unit="us/transaction",
+            unit="us/trans",
             better="lower",
         ),
         Metric(name="copied_bytes_per_payload_byte", title="copied", unit="B/B", better="lower"),
