@@ -1,0 +1,307 @@
+"""What people get to see of a run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from zclab.model import (
+    Dimensions,
+    ModeName,
+    Provenance,
+    Results,
+    RunInfo,
+    Sample,
+    Status,
+    Trial,
+    samples,
+)
+from zclab.report import markdown, render
+
+RUN = RunInfo(
+    id="20261122-185320-3-modes-1a2b",
+    started="2026-11-22T18:53:20+00:00",
+    lab="emulated",
+    clock="wall",
+    command="invoke run-bench --mode=vhost --mode=zerocopy",
+)
+PROVENANCE = Provenance(
+    cpu_model="QEMU TCG CPU version 2.5+",
+    versions={"kernel": "6.12.107-zclab", "emulator": "QEMU 10.0.13"},
+    artifacts={"kernel": "0123456789abcdef", "series": "fedcba9876543210"},
+)
+STREAM = {
+    "throughput_mbps": 100.0,
+    "service_demand_us_per_kb": 10.0,
+    "copied_bytes_per_payload_byte": 1.004,
+}
+REQUEST_RESPONSE = {
+    "transactions_per_s": 12_345.6,
+    "service_demand_us_per_transaction": 321.0,
+    "latency_p99_us": 88.0,
+}
+
+
+class Runs:
+    """Results under construction."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.samples: list[Sample] = []
+
+    def add(
+        self,
+        mode: ModeName,
+        figures: Mapping[str, float],
+        *,
+        factor: float = 1.0,
+        repetition: int = 0,
+        status: Status = "ok",
+        reason: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
+        """Add a trial with its figures, each times ``factor``."""
+        values: dict[str, Any] = {
+            "mode": mode,
+            "workload": "TCP_STREAM",
+            "direction": "rx",
+            "message_bytes": 16384,
+            "mtu": 1500,
+            "offloads": "on",
+            "nic": "e1000e",
+            "streams": 1,
+            "duration_s": 5.0,
+            "boot": 0,
+            "repetition": repetition,
+        }
+        where = Dimensions(**(values | changes))
+        trial = Trial(
+            **where.model_dump(), status=status, reason=reason, evidence=dict(evidence or {})
+        )
+        self.trials.append(trial)
+        self.samples += samples(where, {name: value * factor for name, value in figures.items()})
+
+    def results(self, provenance: Provenance = PROVENANCE) -> Results:
+        """Return what has been added."""
+        return Results(
+            run=RUN,
+            provenance=provenance,
+            trials=tuple(self.trials),
+            samples=tuple(self.samples),
+        )
+
+
+def shown(results: Results, *, colour: bool = False) -> str:
+    file = io.StringIO()
+    terminal = {"force_terminal": True, "color_system": "standard"} if colour else {}
+    console = Console(file=file, width=100, **terminal)  # type: ignore[arg-type]
+    console.print(render(results))
+    return file.getvalue()
+
+
+def row(text: str, mode: str) -> str:
+    """Return the words of a mode's first row."""
+    return next(" ".join(line.split()) for line in text.splitlines() if line.startswith(mode))
+
+
+def two_modes(factor: float = 1.5) -> Runs:
+    runs = Runs()
+    for repetition, drift in enumerate((0.9, 1.0, 1.1)):
+        runs.add("vhost", STREAM, factor=drift, repetition=repetition)
+        runs.add("zerocopy", STREAM, factor=drift * factor, repetition=repetition)
+    return runs
+
+
+def test_a_cell_says_what_was_run() -> None:
+    text = shown(two_modes().results())
+
+    assert "TCP_STREAM rx 16384 B  e1000e, MTU 1500, offloads on, 5 s\n" in text
+
+
+def test_the_baseline_has_figures_with_their_spread() -> None:
+    assert row(shown(two_modes().results()), "vhost") == "vhost 100 ±10% 10.0 ±10% 1.00"
+
+
+def test_a_mode_has_ratios_with_their_range() -> None:
+    line = row(shown(two_modes().results()), "zerocopy")
+
+    assert line == "zerocopy 150 ±10% 1.50x (1.50-1.50) 15.0 ±10% 1.50x (1.50-1.50) 1.51"
+
+
+def test_request_response_shows_latency() -> None:
+    runs = Runs()
+    of: dict[str, Any] = {"workload": "TCP_RR", "direction": None, "message_bytes": 1}
+    runs.add("vhost", REQUEST_RESPONSE, **of)
+    runs.add("zerocopy", REQUEST_RESPONSE, factor=0.5, **of)
+
+    text = shown(runs.results())
+
+    assert "TCP_RR 1 B  e1000e" in text
+    assert row(text, "vhost") == "vhost 12,346 321 88.0"
+    assert row(text, "zerocopy") == "zerocopy 6,173 0.50x 160 0.50x 44.0 0.50x"
+
+
+@pytest.mark.parametrize("workload", ["TCP_STREAM", "TCP_RR", "UDP_STREAM"])
+def test_tables_fit_in_100_columns(workload: str) -> None:
+    runs = Runs()
+    figures = STREAM | REQUEST_RESPONSE | {"received_mbps": 12_345.0}
+    modes: tuple[ModeName, ...] = ("vhost", "zerocopy", "passthrough")
+    for mode in modes:
+        for repetition, factor in enumerate((0.5, 99.9)):
+            runs.add(mode, figures, factor=factor, repetition=repetition, workload=workload)
+
+    text = shown(runs.results())
+
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "…" not in text
+
+
+def test_plain_text_has_no_escape_sequences() -> None:
+    assert "\x1b" not in shown(two_modes().results())
+
+
+@pytest.mark.parametrize(
+    ("factor", "throughput", "cpu"), [(1.5, "32", "31"), (0.5, "31", "32")], ids=["more", "less"]
+)
+def test_better_is_green_and_worse_is_red(factor: float, throughput: str, cpu: str) -> None:
+    text = shown(two_modes(factor).results(), colour=True)
+
+    assert f"\x1b[{throughput}m{factor:.2f}x" in text
+    assert f"\x1b[{cpu}m{factor:.2f}x" in text
+
+
+def test_a_ratio_that_repetitions_do_not_agree_on_has_no_colour() -> None:
+    runs = Runs()
+    for repetition, factor in enumerate((0.8, 1.6)):
+        runs.add("vhost", STREAM, repetition=repetition)
+        runs.add("zerocopy", STREAM, factor=factor, repetition=repetition)
+
+    text = shown(runs.results(), colour=True)
+
+    assert "1.20x" in text
+    assert "m1.20x" not in text
+
+
+def test_a_bad_trial_has_its_reason_and_no_figure() -> None:
+    runs = two_modes()
+    for repetition in range(3):
+        runs.add(
+            "passthrough",
+            {"throughput_mbps": 777.0},
+            repetition=repetition,
+            status="failed",
+            reason="no IOMMU group\nfor 0000:01:00.0",
+        )
+
+    text = shown(runs.results())
+
+    assert row(text, "passthrough") == "passthrough - - -"
+    assert "  passthrough: 3 of 3 failed: no IOMMU group for 0000:01:00.0\n" in text
+    assert "777" not in text
+
+
+def test_different_reasons_are_told_apart() -> None:
+    runs = two_modes()
+    runs.add("vhost", {}, repetition=3, status="invalid", reason="backed off")
+    runs.add("vhost", {}, repetition=4, status="failed", reason="oops")
+
+    text = shown(runs.results())
+
+    assert "vhost: 1 of 5 invalid: backed off" in text
+    assert "vhost: 1 of 5 failed: oops" in text
+
+
+def test_square_brackets_in_a_reason_are_shown_as_they_are() -> None:
+    runs = Runs()
+    runs.add("vhost", {}, status="failed", reason="task [vhost-419] hung")
+
+    assert "task [vhost-419] hung" in shown(runs.results())
+
+
+def test_evidence_is_one_line_for_each_mode() -> None:
+    runs = Runs()
+    runs.add("vhost", STREAM, evidence={"driver": "macvtap", "zerocopy_sends": 0})
+    runs.add("zerocopy", STREAM, evidence={"driver": "mp", "zerocopy_sends": 4000})
+    runs.add("zerocopy", STREAM, repetition=1, evidence={"driver": "mp", "zerocopy_sends": 5120})
+
+    lines = [" ".join(line.split()) for line in shown(runs.results()).splitlines()]
+
+    start = lines.index("evidence")
+    assert lines[start + 1 : start + 3] == [
+        "vhost driver macvtap, zerocopy_sends 0",
+        "zerocopy driver mp, zerocopy_sends 4,000-5,120",
+    ]
+
+
+def test_evidence_that_changed_shows_each_value() -> None:
+    runs = Runs()
+    runs.add("zerocopy", STREAM, evidence={"active": True})
+    runs.add("zerocopy", STREAM, repetition=1, evidence={"active": False})
+
+    assert "active True/False" in shown(runs.results())
+
+
+def test_missing_evidence_is_said() -> None:
+    assert "no evidence of the mode in effect" in shown(two_modes().results())
+
+
+def test_the_footer_says_what_the_figures_were_made_with() -> None:
+    lines = [" ".join(line.split()) for line in shown(two_modes().results()).splitlines()]
+
+    start = lines.index("made with")
+    assert lines[start + 1 :] == [
+        "kernel 6.12.107-zclab 0123456789ab",
+        "emulator QEMU 10.0.13",
+        "series fedcba987654",
+        "cpu QEMU TCG CPU version 2.5+",
+        "command invoke run-bench --mode=vhost --mode=zerocopy",
+    ]
+
+
+def test_emulated_figures_are_labelled_and_real_ones_are_not() -> None:
+    label = "emulated wall clock: compare ratios, not machines"
+    metal = Provenance(versions={"kernel": "6.12.107-zclab"})
+
+    assert label in shown(two_modes().results())
+    assert label not in shown(two_modes().results(metal))
+
+
+def test_a_single_repetition_is_said_to_have_no_spread() -> None:
+    runs = Runs()
+    runs.add("vhost", STREAM)
+
+    text = shown(runs.results())
+
+    assert "one repetition: how far figures scatter is unknown" in text
+    assert "±" not in text
+
+
+def test_a_run_without_trials_says_so() -> None:
+    assert "No trial has ended." in shown(Runs().results())
+
+
+def test_markdown_has_a_row_for_each_cell_and_mode() -> None:
+    runs = two_modes()
+    runs.add("passthrough", {}, status="failed", reason="no IOMMU")
+
+    assert markdown(runs.results()).splitlines() == [
+        "| workload | mode | result | vs vhost | host CPU | vs vhost | copied B/B | p99 us |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| TCP_STREAM rx 16384 B | vhost | 100 Mb/s |  | 10.0 us/KB |  | 1.00 |  |",
+        "| TCP_STREAM rx 16384 B | zerocopy | 150 Mb/s | 1.50x | 15.0 us/KB | 1.50x | 1.51 |  |",
+        "| TCP_STREAM rx 16384 B | passthrough | 1 of 1 failed: no IOMMU |  |  |  |  |  |",
+    ]
+
+
+def test_markdown_shows_latency_of_transactions() -> None:
+    runs = Runs()
+    runs.add("vhost", REQUEST_RESPONSE, workload="TCP_RR", direction=None, message_bytes=1)
+
+    last = markdown(runs.results()).splitlines()[-1]
+
+    assert last == "| TCP_RR 1 B | vhost | 12,346 1/s |  | 321 us/trans |  |  | 88.0 |"
