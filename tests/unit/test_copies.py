@@ -151,18 +151,31 @@ def test_another_version_s_events_are_not_taken_for_ours() -> None:
         parse("events/zclab/older/hist:    Dropped: 0\n")
 
 
-def test_the_install_script_has_every_probe() -> None:
+def test_each_probe_reads_the_argument_that_holds_the_size() -> None:
+    """As 6.12 declares them: _copy_to_iter(addr, bytes, i), skb_copy_bits(skb, offset, to, len)."""
     lines = install_script().splitlines()
 
-    assert (
-        "if echo 'p:zclab/to_guest _copy_to_iter bytes=$arg2' 2>/dev/null >> kprobe_events" in lines
-    )
-    assert (
-        "then echo 'hist:keys=common_pid:vals=bytes:size=1024 if bytes > 16'"
-        " > events/zclab/to_guest/trigger || exit"
-    ) in lines
-    assert "then echo 'hist:keys=common_pid:size=1024' > events/zclab/sent/trigger || exit" in lines
-    assert sum(line.startswith("if echo 'p:zclab/") for line in lines) == len(PROBES)
+    assert [line.split("'")[1] for line in lines if line.startswith("if echo")] == [
+        "p:zclab/to_guest _copy_to_iter bytes=$arg2",
+        "p:zclab/to_guest_headers _copy_to_iter bytes=$arg2",
+        "p:zclab/from_guest _copy_from_iter bytes=$arg2",
+        "p:zclab/from_guest_headers _copy_from_iter bytes=$arg2",
+        "p:zclab/skb skb_copy_bits bytes=$arg4:s32",
+        "p:zclab/sent zerocopy_sg_from_iter",
+        "p:zclab/taken_back skb_copy_ubufs",
+    ]
+
+
+def test_each_trigger_counts_for_each_thread_what_its_probe_is_for() -> None:
+    lines = install_script().splitlines()
+    frames = "hist:keys=common_pid:vals=bytes:size=1024 if bytes > 16"
+    headers = "hist:keys=common_pid:vals=bytes:size=1024 if bytes == 10 || bytes == 12"
+    calls = "hist:keys=common_pid:size=1024"
+
+    assert [line.split("'")[1] for line in lines if line.startswith("then echo")] == [
+        *(frames, headers, frames, headers),
+        *("hist:keys=common_pid:vals=bytes:size=1024 if bytes > 128", calls, calls),
+    ]
 
 
 def test_install_begins_anew_and_names_each_function_it_cannot_probe_once() -> None:
