@@ -216,14 +216,18 @@ def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = Fal
 
 def check() -> None:
     """Run the gates; the kernel's own checkpatch comes with its source."""
-    checkpatch = kernel_build.checkpatch()
-    checks.check(checkpatch=checkpatch, say=out.print)
+    with shown("kernel source") as progress:
+        tree = kernel_build.debian_tree(progress=progress)
+    checks.check(checkpatch=tree / "scripts" / "checkpatch.pl", say=_say)
 
 
 def doctor() -> None:
     """Say whether this machine can do the job, and fail where it cannot."""
-    findings = diagnosis.diagnose(emulator=_built("emulator"), kernel=_built("kernel"))
-    out.print(diagnosis.render(findings), highlight=False)
+    findings = diagnosis.diagnose(
+        emulator=cache.newest("emulator", "qemu-system-x86_64"),
+        kernel=cache.newest("kernel", "bzImage"),
+    )
+    _say(diagnosis.render(findings))
     if diagnosis.failed(findings):
         raise LabError("this machine lacks something; what to do stands behind each FAIL")
 
@@ -236,7 +240,13 @@ def clean(kind: str) -> None:
     for name, size in cache.sizes().items():
         out.print(f"{format_bytes(size):>10}  {name}")
     if not kind:
-        out.print(f"in {cache.cache_dir()}; `invoke clean --kind=NAME` removes one, all removes all")
+        out.print(
+            f"in {cache.cache_dir()}; `invoke clean --kind=NAME` removes one, all removes all"
+        )
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False, markup=False)
 
 
 def _variant(*, debug: bool) -> kernel_build.Variant:

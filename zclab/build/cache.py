@@ -128,6 +128,12 @@ def disk_full(folder: Path) -> BuildError:
     )
 
 
+def newest(kind: str, name: str) -> Path | None:
+    """Return the file ``name`` of the artifact that was wanted last, None where there is none."""
+    found = (cache_dir() / "artifacts" / kind).glob(f"[!.]*/{name}")
+    return max(found, key=lambda path: path.parent.stat().st_mtime, default=None)
+
+
 def sizes() -> dict[str, int]:
     """Return how many bytes of disk each kind of artifact, and every other folder, takes."""
     artifacts = cache_dir() / "artifacts"

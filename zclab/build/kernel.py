@@ -136,10 +136,9 @@ def _debian(*, update: bool, progress: Progress) -> Source:
 
     def unpack(folder: Path) -> None:
         tarball = f"./usr/src/{PACKAGE}.tar.xz"
-        others = f"--exclude={PACKAGE}/arch/[!x]*/*.*"  # not their Kconfig, which is read
-        script = 'dpkg-deb --fsys-tarfile "$0" | tar -xO "$1" | tar -xJ --strip-components=1 "$2"'
+        script = 'dpkg-deb --fsys-tarfile "$0" | tar -xO "$1" | tar -xJ --strip-components=1'
         deb = apt.download(PACKAGE)
-        output_of(("bash", "-o", "pipefail", "-c", script, str(deb), tarball, others), cwd=folder)
+        output_of(("bash", "-o", "pipefail", "-c", script, str(deb), tarball), cwd=folder)
         deb.unlink()  # 150 MB that nobody asks for again
 
     return packaged("kernel-source", PACKAGE, version, unpack, progress=progress)
@@ -244,3 +243,8 @@ def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
         variant=recipe.variant,
         cached=artifact.cached,
     )
+
+
+def debian_tree(*, progress: Progress = silent) -> Path:
+    """Return the unpacked source of Debian's package, without a series; not to be written to."""
+    return _debian(update=False, progress=progress).open().folder

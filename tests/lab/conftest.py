@@ -1,0 +1,61 @@
+"""Fixtures of the lab tests: the real thing, built and booted once, shared by all.
+
+| fixture     | scope    | what it is                                            |
+|-------------|----------|-------------------------------------------------------|
+| artifacts   | session  | kernel, emulator and images, from the cache or built  |
+| lab         | session  | the declaration of labs/emulated.yaml, under a name of ours |
+| lab_up      | session  | that lab, up                                          |
+| session     | module   | a prepared session on it: cable, peer, libvirt        |
+| own_lab     | function | a lab of the test's own, to be broken                 |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from zclab import lab as labs
+from zclab.build.progress import silent
+from zclab.config import load_lab
+from zclab.lab import emulated
+from zclab.lab.access import Access
+from zclab.lab.artifacts import Artifacts, build_all
+from zclab.lab.session import Session
+from zclab.model import Lab
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Artifacts:
+    return build_all()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    return load_lab("emulated", name=f"test-{os.getpid()}")
+
+
+@pytest.fixture(scope="session")
+def lab_up(lab: Lab, artifacts: Artifacts) -> Iterator[Access]:
+    try:
+        yield labs.up(lab, artifacts, with_me=True, progress=silent)
+    finally:
+        emulated.down(lab.name)
+
+
+@pytest.fixture(scope="module")
+def session(lab: Lab, artifacts: Artifacts, lab_up: Access) -> Iterator[Session]:
+    with labs.opened(
+        lab, artifacts, keep=True, mtu=1500, offloads="on", progress=silent
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    own = load_lab("emulated", name=f"own-{os.getpid()}")
+    try:
+        yield own
+    finally:
+        emulated.down(own.name)

@@ -1,0 +1,84 @@
+"""Evidence: what speaks for a mode, and what makes a trial invalid."""
+
+from pathlib import Path
+
+from zclab.host.guest import features_from_bits
+from zclab.model import Workload
+from zclab.modes import MODES
+from zclab.modes.base import Evidence, Window, peer_saw_it
+from zclab.modes.passthrough import vfio_interrupts
+from zclab.modes.zerocopy import Zerocopy
+
+DATA = Path(__file__).parents[1] / "data"
+STREAM = Workload(name="TCP_STREAM", direction="tx", message_bytes=16384, duration_s=1.0)
+
+
+def window(**changes: object) -> Window:
+    values: dict[str, object] = {
+        "workload": STREAM,
+        "before": {},
+        "after": {},
+        "peer_bytes": 1100,
+        "payload_bytes": 1000,
+        "copies": {},
+        "probed_bytes": 1000,
+    }
+    return Window(**{**values, **changes})
+
+
+def test_every_mode_is_in_the_table_under_its_own_name() -> None:
+    assert {name: mode.name for name, mode in MODES.items()} == {
+        "passthrough": "passthrough",
+        "vhost": "vhost",
+        "zerocopy": "zerocopy",
+    }
+
+
+def test_payload_that_did_not_cross_the_peers_nic_contradicts_any_mode() -> None:
+    evidence = Evidence()
+    peer_saw_it(evidence, window(peer_bytes=999))
+
+    assert evidence.contradictions == [
+        "the peer's NIC moved 999 bytes, less than the payload of 1000"
+    ]
+
+
+def test_a_transmit_trial_that_copied_is_not_called_zerocopy() -> None:
+    evidence = Evidence()
+    Zerocopy._check_transmit(
+        evidence,
+        window(before={"tx_zc_bytes": 5}, after={"tx_zc_bytes": 105}, copies={"zerocopy_sends": 0}),
+    )
+
+    assert evidence.facts["tx_zerocopy_share"] == 0.1
+    assert evidence.contradictions == [
+        "only 10.0% of the payload was zero-copied",
+        "the copy probe saw no zero-copied send",
+    ]
+
+
+def test_small_frames_are_copied_by_design() -> None:
+    small = STREAM.model_copy(update={"name": "UDP_STREAM", "message_bytes": 64})
+    evidence = Evidence()
+    Zerocopy._check_transmit(evidence, window(workload=small))
+
+    assert evidence.contradictions == []
+
+
+def test_an_expectation_that_is_not_met_is_a_contradiction_with_both_sides() -> None:
+    evidence = Evidence()
+    evidence.expect("guest_driver", "e1000e", "virtio_net")
+
+    assert evidence.contradictions == ["guest_driver is e1000e, not virtio_net"]
+
+
+def test_features_are_read_with_bit_0_first() -> None:
+    assert features_from_bits("1100" + "0" * 60) == "0x3"
+    assert features_from_bits("0" * 32 + "1" + "0" * 31) == hex(1 << 32)
+
+
+def test_vfio_interrupts_are_those_of_the_function() -> None:
+    text = (DATA / "proc" / "interrupts-vfio").read_text()
+
+    assert vfio_interrupts(text, "0000:01:00.0") > 0
+    assert vfio_interrupts(text, "0000:02:00.0") == 0
