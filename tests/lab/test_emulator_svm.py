@@ -28,7 +28,7 @@ ENDED_ITSELF = 1  # what isa-debug-exit makes of the 0 that the hypervisor write
 
 @pytest.fixture(scope="module")
 def hypervisor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bare-metal hypervisor of svm-inject.c, as a multiboot kernel."""
+    """Compile the bare-metal hypervisor to a multiboot kernel."""
     binary = tmp_path_factory.mktemp("svm") / "svm-inject.elf"
     subprocess.run(("gcc", *CFLAGS, "-o", str(binary), str(SOURCE)), check=True)
     return binary

@@ -22,9 +22,7 @@ def test_a_step_is_a_tool_and_its_object() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "line", ["", "make[1]: Entering directory '/x'", "  from ../a.c:3:", "CC x"]
-)
+@pytest.mark.parametrize("line", ["", "make[1]: Entering", "  from ../a.c:3:", "CC x"])
 def test_what_is_no_step_is_not_counted(line: str) -> None:
     assert parse_step(line) is None
 
@@ -34,17 +32,21 @@ def test_what_is_no_step_is_not_counted(line: str) -> None:
     [
         (
             "log-syntax-error",
-            Failure(file=DUMMY, text=f"{DUMMY}:46:21: error: expected expression before ‘;’ token"),
+            Failure(file=DUMMY, text=f"{DUMMY}:46:21: error: expected expression before ';' token"),
         ),
         (
             "log-undefined-reference",
-            Failure(file=DUMMY, text=f"{DUMMY}: undefined reference to `zclab_missing'"),
+            Failure(
+                file="dummy.c",
+                text="dummy.c: dummy_init_module(): undefined reference to `zclab_missing'",
+            ),
         ),
         (
             "log-missing-rule",
             Failure(
                 file=None,
-                text="make[5]: *** No rule to make target '../arch/um/scripts/Makefile.rules'.  Stop.",
+                text="make[5]: *** No rule to make target"
+                " '../arch/um/scripts/Makefile.rules'.  Stop.",
             ),
         ),
         (

@@ -76,6 +76,10 @@ def test_lines_of_a_hunk_that_look_like_headers_are_not_files() -> None:
     assert touched_files(CHANGE) == ("net/one.c",)
 
 
+def test_a_time_after_a_name_is_not_part_of_it() -> None:
+    assert touched_files("--- a/net/x.c\t2026-11-22\n+++ b/net/x.c\t2026-11-23\n") == ("net/x.c",)
+
+
 def test_a_rename_touches_both_names() -> None:
     renamed = "diff --git a/x.c b/y.c\nrename from net/x.c\nrename to net/y.c\n"
 

@@ -15,12 +15,13 @@ from zclab.build.series import Series
 from zclab.errors import BuildError
 
 _STEP = re.compile(r"  ([A-Z][A-Z0-9_]+) +(\S.*)")
-_COMPILER = re.compile(r"(\S+?):(\d+)(?::\d+)?: ((?:fatal )?error: .+|syntax error.*)")
-_KCONFIG = re.compile(r"(\S*Kconfig\S*?):(\d+): ?((?!warning).+)")
+_COMPILER = re.compile(r"(\S+?):(\d+(?::\d+)?): ((?:fatal )?error: .+)")
+_KCONFIG = re.compile(r"(\S*Kconfig\S*?):(\d+): ?((?! |warning|syntax error).+)")
 _ASSEMBLER = re.compile(r"(\S+\.S):(\d+): (Error: .+)")
-_LINKER = re.compile(r"(?:\S*ld(?:\.bfd)?: )?(\S+?)(?::\S*\(\S+\))?: (undefined reference to .+)")
+_LINKER = re.compile(r"(?:\S*ld(?:\.bfd)?: )?(\S+):\(\S+\): (undefined reference to .+)")
+_FUNCTION = re.compile(r".*: in function [`'](\S+)':")
 _OTHERS = re.compile(
-    r"ERROR: .+|\S+: error: .+|\S*ld(?:\.bfd)?: (?!warning).+"
+    r"ERROR: .+|\S+: error: .+|\S*ld(?:\.bfd)?: (?!warning).+|\S*Kconfig\S*: ?syntax error"
     r"|make\[?\d*\]?: \*\*\* .+|.*multiple definition of .+|/bin/sh: .+"
 )
 
@@ -35,7 +36,11 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The first error of a build; ``file`` is relative to the source, None where none is named."""
+    """The first error of a build.
+
+    ``file`` is relative to the source, a bare name where a linker knows no more, None where no
+    file is named.
+    """
 
     file: str | None
     text: str
@@ -58,7 +63,7 @@ def first_failure(log: str) -> Failure:
     something failed. ``log`` has lines such as::
 
         ../drivers/net/tun.c:107:2: error: expected ';' before 'return'
-        ld: drivers/net/tun.o: in function `tun_get_user':
+        ld: vmlinux.o: in function `tun_get_user':
         tun.c:(.text+0x1f3): undefined reference to `zc_get'
         make[4]: *** [../scripts/Makefile.build:244: drivers/net/tun.o] Error 1
     """
@@ -68,10 +73,12 @@ def first_failure(log: str) -> Failure:
             if found := pattern.fullmatch(line):
                 file = _in_source(found[1])
                 return Failure(file=file, text=f"{file}:{found[2]}: {found[3]}")
-    for number, line in enumerate(lines):
-        if found := _LINKER.fullmatch(line):
-            file = _in_source(_object_before(lines[: number + 1]) or found[1])
-            return Failure(file=file, text=f"{file}: {found[2]}")
+    function = ""
+    for line in lines:
+        if found := _FUNCTION.fullmatch(line):
+            function = f"{found[1]}(): "
+        elif found := _LINKER.fullmatch(line):
+            return Failure(file=found[1], text=f"{found[1]}: {function}{found[2]}")
     for line in lines:
         if _OTHERS.fullmatch(line.strip()):
             return Failure(file=None, text=line.strip())
@@ -103,12 +110,3 @@ def explained(what: str, series: Series, log: Path) -> Iterator[None]:
 def _in_source(path: str) -> str:
     """Return a path as the build names it, relative to the source; the build is inside it."""
     return path.removeprefix("../").removeprefix("./")
-
-
-def _object_before(lines: list[str]) -> str | None:
-    """Return the C file of the object that the linker spoke of last, as far as a name tells."""
-    for line in reversed(lines):
-        if found := re.match(r"(?:\S*ld(?:\.bfd)?: )?(\S+)\.o: in function ", line):
-            name = found[1].removeprefix("vmlinux.o:")
-            return f"{name}.c"
-    return None

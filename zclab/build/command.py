@@ -47,7 +47,7 @@ def run_logged(
     Raises ToolError where it fails. Where the caller is interrupted, the tool's whole process
     group goes down with it: the tool has a session of its own, so that nothing else does.
     """
-    with log.open("a", errors="replace") as record:
+    with log.open("a", buffering=1, errors="replace") as record:
         record.write(f"$ cd {cwd} && {shlex.join(argv)}\n")
         record.flush()
         try:

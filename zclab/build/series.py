@@ -15,7 +15,7 @@ from zclab.errors import BuildError, ConfigError
 
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _HUNK_LINES = 20
-_FILE = re.compile(r"(?:---|\+\+\+) [^/\s]+/([^\t]+)|rename (?:from|to) (.+)")
+_FILE = re.compile(r"(?:---|\+\+\+) [^/\s]+/([^\t]+)(?:\t.*)?|rename (?:from|to) (.+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,12 @@ class Series:
         return frozenset(name for patch in self.patches for name in patch.touched)
 
     def touching(self, name: str) -> tuple[str, ...]:
-        """Return the names of the patches that touch a file."""
-        return tuple(patch.path.name for patch in self.patches if name in patch.touched)
+        """Return the names of the patches that touch a file, given by path or by bare name."""
+        return tuple(
+            patch.path.name
+            for patch in self.patches
+            if any(touched == name or touched.endswith(f"/{name}") for touched in patch.touched)
+        )
 
 
 NO_SERIES = Series(folder=None, patches=(), hash="none")
