@@ -55,7 +55,6 @@ def test_an_injected_interrupt_is_delivered_once(hypervisor: Path) -> None:
     assert run(build_emulator(), hypervisor) == "injected 100 delivered 100\n"
 
 
-@pytest.mark.nightly
 def test_without_the_fix_it_is_delivered_twice(hypervisor: Path) -> None:
     """If this fails, QEMU has the fix, and ``emulator-patches/`` can lose it."""
     assert run(build_emulator(series=None), hypervisor) == "injected 100 delivered 200\n"

@@ -105,7 +105,7 @@ class Apt:
             try:
                 self._run(argv, folder)
             except BuildError as exc:
-                hint = "if the mirror has a newer version by now, `invoke build --update` takes it"
+                hint = "If the mirror has a newer version by now, build with --update to take that"
                 raise BuildError(f"{exc}\n{hint}") from exc
 
     def _apt(self, *argv: str) -> str:
