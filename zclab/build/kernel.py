@@ -151,12 +151,12 @@ def _build(
     with locked(place, progress=progress):
         work = WorkTree(folder=cache_dir() / "work" / place)
         progress(0, None, f"bringing {recipe.source.id} and the series together")
-        work.sync(recipe.source.open(), recipe.series, target=recipe.source.id)
+        changed = work.sync(recipe.source.open(), recipe.series, target=recipe.source.id)
         work.build.mkdir(exist_ok=True)
         log = folder / "build.log"
         with explained(f"kernel-{recipe.variant}", recipe.series, log):
             _configure(recipe, wishes, work, log)
-            _make_bzimage(work, log, progress)
+            _make_bzimage(work, log, progress, wide=any(map(_is_header, changed)))
         for product, name in (
             ("arch/x86/boot/bzImage", "bzImage"),
             (".config", "config"),
@@ -181,12 +181,15 @@ def _configure(recipe: Recipe, wishes: tuple[kconfig.Wish, ...], work: WorkTree,
     kconfig.check_granted(wishes, config, work.tree)
 
 
-def _make_bzimage(work: WorkTree, log: Path, progress: Progress) -> None:
-    """Run the build proper, and remember how many steps a whole one takes."""
+def _make_bzimage(work: WorkTree, log: Path, progress: Progress, *, wide: bool) -> None:
+    """Run the build proper, and remember how many steps a whole one takes.
+
+    A ``wide`` change makes for almost as many; nobody knows how many a small one will take.
+    """
     counted = work.folder / "steps.json"
     whole = not (work.build / "vmlinux.o").exists()
     total: int | None = None
-    if whole and counted.is_file():
+    if (whole or wide) and counted.is_file():
         total = json.loads(counted.read_text())
     elif whole:
         config = kconfig.read_config((work.build / ".config").read_text())
@@ -202,6 +205,10 @@ def _make_bzimage(work: WorkTree, log: Path, progress: Progress) -> None:
     _make(work, log, f"-j{(os.cpu_count() or 1) + 1}", "bzImage", on_line=on_line)
     if whole:
         counted.write_text(json.dumps(done))
+
+
+def _is_header(name: str) -> bool:
+    return name.startswith("include/")
 
 
 def _make(

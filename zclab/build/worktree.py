@@ -35,8 +35,8 @@ class WorkTree:
         """Where the build's own files are: inside the tree, so that all paths are relative."""
         return self.tree / "build"
 
-    def sync(self, source: Tree, series: Series, *, target: str) -> int:
-        """Make the tree the source with the series applied; return how many files that changed.
+    def sync(self, source: Tree, series: Series, *, target: str) -> frozenset[str]:
+        """Make the tree the source with the series applied; return the files that this changed.
 
         Raises BuildError before it changes anything where the series does not apply.
         """
@@ -48,7 +48,7 @@ class WorkTree:
                 apply_series(series, patched, target=target)
                 return self._write(source, series, patched)
 
-    def _write(self, source: Tree, series: Series, patched: Path) -> int:
+    def _write(self, source: Tree, series: Series, patched: Path) -> frozenset[str]:
         overlay = scan(patched, series.touched, {})
         wanted = {k: v for k, v in source.files.items() if k not in series.touched} | overlay
         have = self._recorded()
@@ -56,7 +56,8 @@ class WorkTree:
             remove_tree(self.tree)  # of a first sync that was interrupted
             if source.private:
                 have = self._link(source)
-        changed = [name for name in {*wanted, *have} if wanted.get(name) != have.get(name)]
+        names = {*wanted, *have}
+        changed = frozenset(name for name in names if wanted.get(name) != have.get(name))
         # A sync that is interrupted has to count as changed what it may have written.
         self._record({**have, **dict.fromkeys(changed, "?")})
         for name in changed:
@@ -64,7 +65,7 @@ class WorkTree:
             if name in wanted:
                 _place((patched if name in overlay else source.folder) / name, self.tree / name)
         self._record(wanted)
-        return len(changed)
+        return changed
 
     def _link(self, source: Tree) -> Files:
         """Begin with hard links; as _place() never writes into a file, the source stays as it is.
