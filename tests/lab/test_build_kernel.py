@@ -21,11 +21,12 @@ Subject: [PATCH] dummy: {subject}
 diff --git a/drivers/net/dummy.c b/drivers/net/dummy.c
 --- a/drivers/net/dummy.c
 +++ b/drivers/net/dummy.c
-@@ -44,3 +44,4 @@
+@@ -44,4 +44,5 @@
  #define DRV_NAME	"{name}"
 \x20
 +{line}
  static int numdummies = 1;
+\x20
 """
 
 

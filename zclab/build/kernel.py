@@ -182,29 +182,30 @@ def _configure(recipe: Recipe, wishes: tuple[kconfig.Wish, ...], work: WorkTree,
 
 
 def _make_bzimage(work: WorkTree, log: Path, progress: Progress, *, wide: bool) -> None:
-    """Run the build proper, and remember how many steps a whole one takes.
+    """Run the build proper, and remember how many steps such a one takes.
 
-    A ``wide`` change makes for almost as many; nobody knows how many a small one will take.
+    Whole builds are alike, and so are ``wide`` ones, after a change of headers; nobody knows how
+    many steps a small one will take.
     """
+    size = "wide" if wide else "small"
+    if not (work.build / "vmlinux.o").exists():
+        size = "whole"
     counted = work.folder / "steps.json"
-    whole = not (work.build / "vmlinux.o").exists()
-    total: int | None = None
-    if (whole or wide) and counted.is_file():
-        total = json.loads(counted.read_text())
-    elif whole:
+    counts: dict[str, int] = json.loads(counted.read_text()) if counted.is_file() else {}
+    if "whole" not in counts:
         config = kconfig.read_config((work.build / ".config").read_text())
-        total = int(list(config.values()).count("y") * STEPS_PER_SYMBOL)
+        counts["whole"] = int(list(config.values()).count("y") * STEPS_PER_SYMBOL)
     done = 0
 
     def on_line(line: str) -> None:
         nonlocal done
         if step := parse_step(line):
             done += 1
+            total = None if size == "small" else counts.get(size)
             progress(done, total, f"{step.tool} {step.what}")
 
     _make(work, log, f"-j{(os.cpu_count() or 1) + 1}", "bzImage", on_line=on_line)
-    if whole:
-        counted.write_text(json.dumps(done))
+    counted.write_text(json.dumps({**counts, size: done}))
 
 
 def _is_header(name: str) -> bool:
