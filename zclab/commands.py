@@ -208,6 +208,7 @@ def bench(
 def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = False) -> Artifacts:
     """Build whatever a lab is made of and does not exist yet."""
     return build_all(
+        emulated=lab.emulator is not None,
         source=Path(source) if source else None,
         series=series_folder(series, kernel_build.PATCHES),
         variant=_variant(debug=debug),

@@ -45,15 +45,13 @@ def lab_up(lab: Lab, artifacts: Artifacts) -> Iterator[Access]:
 
 
 @pytest.fixture(scope="module")
-def session(lab: Lab, artifacts: Artifacts, lab_up: Access) -> Iterator[Session]:
-    with labs.opened(
-        lab, artifacts, keep=True, mtu=1500, offloads="on", progress=silent
-    ) as opened:
+def session(lab: Lab, artifacts: Artifacts, lab_up: Access) -> Iterator[Session]:  # noqa: ARG001
+    with labs.opened(lab, artifacts, keep=True, mtu=1500, offloads="on", progress=silent) as opened:
         yield opened
 
 
 @pytest.fixture
-def own_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+def own_lab() -> Iterator[Lab]:
     own = load_lab("emulated", name=f"own-{os.getpid()}")
     try:
         yield own

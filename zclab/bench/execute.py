@@ -243,7 +243,9 @@ def _count_copies(
             netperf_argv(workload, target=target, payload_bytes=amount), timeout_s=120
         ).stdout
         counts = copies.read(guest.session.host)
-    probed = parse(output, workload).payload_bytes
+    result = parse(output, workload)
+    # What a guest sent was copied, whether or not it arrived.
+    probed = result.sent_bytes if workload.direction == "tx" else result.payload_bytes
     if workload.direction is not None:
         copied = counts.per_payload_byte(workload.direction, workload.name, probed, roles)
         if copied is not None:

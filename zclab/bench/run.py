@@ -64,9 +64,9 @@ def provenance(session: Session, artifacts: Artifacts) -> Provenance:
     }
     keys = dict(artifacts.keys)
     keys["series"] = artifacts.kernel.series_hash
-    if session.lab.emulator:
-        versions["emulator"] = artifacts.emulator.version
-        keys["emulator_series"] = artifacts.emulator.series_hash
+    if artifacts.host:
+        versions["emulator"] = artifacts.host.emulator.version
+        keys["emulator_series"] = artifacts.host.emulator.series_hash
     return Provenance(
         cpu_model=cpu_models[0] if cpu_models else "unknown",
         versions=versions,

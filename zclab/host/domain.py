@@ -152,6 +152,10 @@ class Libvirt:
         number = self._connection.getLibVersion()
         return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
+    def probe(self) -> None:
+        """Have libvirt find out what QEMU can do, which it keeps and else does at first need."""
+        self._connection.getDomainCapabilities(None, "x86_64", "q35", "kvm")
+
     def start(self, xml: str) -> Domain:
         """Start a transient domain; DomainError has libvirt's own words."""
         name = ET.fromstring(xml).findtext("name")  # noqa: S314 - our own XML

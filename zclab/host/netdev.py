@@ -21,12 +21,16 @@ LINK_DEADLINE_S = 20
 
 def netdev_of(runner: Runner, pci: str) -> str:
     """Return the name of a PCI function's interface; LabError says what has it instead."""
-    names = runner.run(("ls", f"/sys/bus/pci/devices/{pci}/net"), check=False).stdout.split()
-    if names:
+    if names := _netdevs(runner, pci):
         return names[0]
     driver = driver_of(runner, pci)
     held = f"its driver is {driver}" if driver else "it has no driver, or does not exist"
     raise LabError(f"{runner.where}: no network interface at PCI address {pci}: {held}")
+
+
+def _netdevs(runner: Runner, pci: str) -> list[str]:
+    """Return a function's interfaces in this network namespace: one in another is not listed."""
+    return runner.run(("ls", f"/sys/bus/pci/devices/{pci}/net"), check=False).stdout.split()
 
 
 def driver_of(runner: Runner, pci: str) -> str | None:
@@ -78,7 +82,7 @@ def release_driver(runner: Runner, pci: str) -> None:
 def wait_for_netdev(runner: Runner, pci: str) -> None:
     """Wait until a PCI function has its interface in this namespace."""
     wait_until(
-        lambda: runner.run(("ls", f"/sys/bus/pci/devices/{pci}/net"), check=False).ok,
+        lambda: _netdevs(runner, pci) != [],
         what=f"{runner.where}: an interface for {pci} from its own driver",
         deadline_s=BIND_DEADLINE_S,
     )

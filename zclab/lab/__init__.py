@@ -28,9 +28,12 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
         return access
     access = emulated.up(lab, artifacts, with_me=with_me, progress=progress).access
     progress(0, None, "waiting for libvirt on the host")
-    connect_libvirt(access).close()
+    libvirt = connect_libvirt(access)
     if not emulated.has_capabilities(lab.emulator, artifacts):
+        progress(0, None, "libvirt asks QEMU what it can do, once for each kernel and image")
+        libvirt.probe()
         emulated.keep_capabilities(lab.emulator, artifacts, _capabilities(access))
+    libvirt.close()
     return access
 
 

@@ -1,4 +1,4 @@
-"""What a lab is made of: kernel, guest image, and for an emulated one emulator and host image."""
+"""What a lab is made of: kernel and guest image, and for an emulated one the host itself."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ from zclab.build.progress import shown
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmulatedHost:
+    """What stands in for a host's hardware and installation."""
+
+    emulator: EmulatorArtifact
+    image: Image
+
+
+@dataclass(frozen=True, kw_only=True)
 class Artifacts:
-    """Built artifacts; equal keys are equal labs."""
+    """Built artifacts; equal keys are equal labs. ``host`` is None where there is a real one."""
 
     kernel: KernelArtifact
-    emulator: EmulatorArtifact
-    host_image: Image
     guest_image: Image
+    host: EmulatedHost | None
 
     @property
     def keys(self) -> dict[str, str]:
         """The key of each, which goes into every result."""
-        return {
-            "kernel": self.kernel.key,
-            "emulator": self.emulator.key,
-            "host_image": self.host_image.key,
-            "guest_image": self.guest_image.key,
-        }
+        keys = {"kernel": self.kernel.key, "guest_image": self.guest_image.key}
+        if self.host:
+            keys |= {"emulator": self.host.emulator.key, "host_image": self.host.image.key}
+        return keys
 
 
 def build_all(
     *,
+    emulated: bool = True,
     source: Path | None = None,
     series: Path | None = PATCHES,
     variant: Variant = "default",
@@ -40,12 +46,12 @@ def build_all(
     """Build what is missing, with progress on the terminal, and return all of it."""
     with shown("kernel") as progress:
         kernel = build_kernel(source=source, series=series, variant=variant, progress=progress)
-    with shown("emulator") as progress:
-        emulator = build_emulator(progress=progress)
-    with shown("host image") as progress:
-        host_image = build_host_image(progress=progress)
     with shown("guest image") as progress:
         guest_image = build_guest_image(progress=progress)
-    return Artifacts(
-        kernel=kernel, emulator=emulator, host_image=host_image, guest_image=guest_image
-    )
+    host = None
+    if emulated:
+        with shown("emulator") as progress:
+            emulator = build_emulator(progress=progress)
+        with shown("host image") as progress:
+            host = EmulatedHost(emulator=emulator, image=build_host_image(progress=progress))
+    return Artifacts(kernel=kernel, guest_image=guest_image, host=host)

@@ -18,7 +18,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from zclab.build.cache import cache_dir
+from zclab.build.cache import cache_dir, key_of
+from zclab.build.emulator import EmulatorArtifact
+from zclab.build.kernel import KernelArtifact
 from zclab.build.progress import Progress
 from zclab.errors import CommandError, LabError
 from zclab.host.kvm import try_kvm
@@ -147,7 +149,7 @@ def has_capabilities(settings: Emulator, artifacts: Artifacts) -> bool:
 def _start(
     lab: Lab, artifacts: Artifacts, folder: Path, *, with_me: bool, progress: Progress
 ) -> Up:
-    if lab.emulator is None:
+    if lab.emulator is None or artifacts.host is None:
         raise LabError(f"{lab.name} is not an emulated lab")
     progress(0, None, "starting the emulated host")
     user, host = KeyPair.generate(), KeyPair.generate()
@@ -166,13 +168,13 @@ def _start(
     emulator = Machine(
         name=lab.name,
         folder=folder,
-        emulator=artifacts.emulator.binary,
-        firmware=tuple(artifacts.emulator.firmware_dirs),
+        emulator=artifacts.host.emulator.binary,
+        firmware=artifacts.host.emulator.firmware_dirs,
         kernel=artifacts.kernel.bzimage,
-        image=artifacts.host_image.path,
+        image=artifacts.host.image.path,
         seed=folder / "seed.tar",
         settings=lab.emulator,
-        accelerator=_accelerator(lab.emulator, artifacts),
+        accelerator=_accelerator(lab.emulator, artifacts.host.emulator, artifacts.kernel),
     )
     process = emulator.start(with_me=with_me)
     port = machine.forwarded_port(folder)
@@ -205,19 +207,18 @@ def _endpoint(folder: Path, port: int) -> Endpoint:
     )
 
 
-def _accelerator(settings: Emulator, artifacts: Artifacts) -> str:
+def _accelerator(settings: Emulator, emulator: EmulatorArtifact, kernel: KernelArtifact) -> str:
     if settings.accelerator == "tcg":
         return "tcg"
-    kvm = try_kvm(artifacts.emulator.binary, artifacts.kernel.bzimage)
+    kvm = try_kvm(emulator.binary, kernel.bzimage, firmware=emulator.firmware_dirs)
     if not kvm.usable and settings.accelerator == "kvm":
         raise LabError(f"{kvm.reason}; set emulator.accelerator to tcg in the lab file")
     return "kvm" if kvm.usable else "tcg"
 
 
 def _capabilities(settings: Emulator, artifacts: Artifacts) -> Path:
-    parts = (artifacts.host_image.key, artifacts.kernel.key, artifacts.emulator.key)
-    name = "-".join((*(part[:12] for part in parts), settings.cpu_model, settings.accelerator))
-    return cache_dir() / "capabilities" / name
+    inputs = {"artifacts": artifacts.keys, "settings": settings.model_dump()}
+    return cache_dir() / "capabilities" / key_of(inputs)
 
 
 def _ssh_answers(port: int) -> bool:

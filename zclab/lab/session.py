@@ -187,7 +187,7 @@ def sweep(lab: Lab, host: Runner, libvirt: Libvirt) -> None:
 
 
 # A namespace lives on while a process is in it; a physical NIC comes back when it is gone.
-_DELETE_NETNS = 'ip netns pids "$0" | xargs -r kill; ip netns delete "$0"'
+_DELETE_NETNS = 'ip netns pids "$0" | xargs -r kill -9; ip netns delete "$0"'
 
 
 def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
