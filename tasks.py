@@ -81,7 +81,7 @@ def lab_up(
 @task(help=LAB_HELP)
 @explained
 def lab_down(_context: Context, lab: str = "emulated", name: str = "") -> None:
-    """End a lab and clear away what it, or an interrupted start, left."""
+    """End a lab and clear away all it left."""
     commands.lab_down(commands.load(lab, name=name))
 
 
@@ -152,7 +152,7 @@ def run_bench(
     series: str = "",
     debug: bool = False,
 ) -> None:
-    """Compare the modes: boot guests, drive netperf, print the table with its evidence."""
+    """Compare the modes: boot guests, drive netperf, print a table."""
     loaded = commands.load(lab, name=name, nic=nic)
     commands.bench(
         loaded,

@@ -29,6 +29,14 @@ MODE_LINKS = ("mp0",)
 """Links that a mode makes by name, and that an interrupted run may have left."""
 
 
+# A namespace lives on while a process is in it; a physical NIC comes back when it is gone.
+_DELETE_NETNS = 'ip netns pids "$0" | xargs -r kill -9; ip netns delete "$0"'
+_SWEEP = f"""
+for link; do ip link delete "$link" 2>/dev/null; done
+[ -z "$0" ] || [ ! -e "/run/netns/$0" ] || {{ {_DELETE_NETNS}; }}
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GuestBoot:
     """Kernel and image that guests boot, here, with the keys they were built under."""
@@ -176,18 +184,13 @@ def sweep(lab: Lab, host: Runner, libvirt: Libvirt) -> None:
     """Undo what an interrupted run left on the host: guests, links, a NIC without its driver."""
     libvirt.destroy_leftovers()
     copies.remove(host)
-    for link in (BRIDGE, *MODE_LINKS):
-        netdev.delete_link(host, link)
-    if lab.peer.netns and lab.peer.endpoint is None:
-        host.run(("sh", "-c", _DELETE_NETNS, lab.peer.netns), check=False)
-    for pci in (lab.nic, lab.peer.nic if lab.peer.endpoint is None else lab.nic):
-        if netdev.driver_of(host, pci) == "vfio-pci":
-            netdev.release_driver(host, pci)
-        netdev.wait_for_netdev(host, pci)
-
-
-# A namespace lives on while a process is in it; a physical NIC comes back when it is gone.
-_DELETE_NETNS = 'ip netns pids "$0" | xargs -r kill -9; ip netns delete "$0"'
+    netns = lab.peer.netns if lab.peer.endpoint is None else None
+    host.run(("sh", "-c", _SWEEP, netns or "", BRIDGE, *MODE_LINKS), check=False)
+    if netdev.driver_of(host, lab.nic) == "vfio-pci":
+        netdev.release_driver(host, lab.nic)
+    netdev.wait_for_netdev(host, lab.nic)
+    if netns:
+        netdev.wait_for_netdev(host, lab.peer.nic)
 
 
 def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
@@ -196,19 +199,19 @@ def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
         f"{ON_HOST}/{boot.kernel_key}/bzImage": boot.kernel,
         f"{ON_HOST}/{boot.image_key}/guest.cpio.gz": boot.image,
     }
-    for remote, local in wanted.items():
-        if not host.run(("test", "-e", remote), check=False).ok:
-            host.run(("mkdir", "-p", str(Path(remote).parent)))
-            host.put(local, f"{remote}.unfinished")
-            host.run(("mv", f"{remote}.unfinished", remote))
+    there = host.run(("ls", *wanted), check=False).stdout.split()
+    for remote in wanted.keys() - there:
+        host.run(("mkdir", "-p", str(Path(remote).parent)))
+        host.put(wanted[remote], f"{remote}.unfinished")
+        host.run(("mv", f"{remote}.unfinished", remote))
     host.put(access.guest_host_key, f"{ON_HOST}/guest_host_key")
 
 
 def _bridge(host: Runner, undo: ExitStack) -> None:
     """Make the management network between host and guest."""
     undo.enter_context(netdev.link(host, BRIDGE, "type", "bridge"))
-    host.run(("ip", "address", "add", f"{HOST_ADDRESS}/24", "dev", BRIDGE))
-    netdev.set_up(host, BRIDGE)
+    script = f"ip address add {HOST_ADDRESS}/24 dev {BRIDGE} && ip link set {BRIDGE} up"
+    host.run(("sh", "-c", script))
 
 
 def _peer(lab: Lab, host: Runner, undo: ExitStack) -> tuple[Runner, str]:

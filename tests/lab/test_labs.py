@@ -1,0 +1,92 @@
+"""Labs: up once, side by side, over SSH, and down without a trace."""
+
+from __future__ import annotations
+
+from zclab import lab as labs
+from zclab.bench.execute import execute
+from zclab.bench.plan import plan, select_workloads
+from zclab.build.progress import silent
+from zclab.lab import emulated, machine
+from zclab.lab.access import Access
+from zclab.lab.artifacts import Artifacts
+from zclab.model import Endpoint, Lab
+from zclab.store import RunDirectory, load
+
+import pytest  # isort: skip
+
+pytestmark = pytest.mark.lab
+
+
+def test_up_twice_is_one_lab(lab: Lab, artifacts: Artifacts, lab_up: Access) -> None:
+    again = labs.up(lab, artifacts, with_me=True, progress=silent)
+
+    assert again == lab_up
+    assert len(machine.processes(lab_up.folder)) == 1
+
+
+def test_two_labs_run_side_by_side_and_go_without_a_trace(
+    own_lab: Lab, artifacts: Artifacts, lab_up: Access
+) -> None:
+    second = labs.up(own_lab, artifacts, with_me=True, progress=silent)
+    try:
+        names = {access.folder.name: access.host_runner() for access in (lab_up, second)}
+        boot_ids = {
+            runner.run(("cat", "/proc/sys/kernel/random/boot_id")).stdout
+            for runner in names.values()
+        }
+        assert len(boot_ids) == 2
+    finally:
+        for runner in names.values():
+            runner.close()
+
+    assert labs.down(own_lab)
+    assert machine.processes(second.folder) == []
+    assert sorted(path.name for path in second.folder.iterdir()) == [
+        "console.log",
+        "emulator.log",
+        "lock",
+    ]
+    assert emulated.find(own_lab.name) is None
+
+
+def test_the_management_network_reaches_nothing_outside(lab_up: Access) -> None:
+    host = lab_up.host_runner()
+    try:
+        done = host.run(
+            ("timeout", "5", "socat", "-u", "OPEN:/dev/null", "TCP4:10.0.2.2:22"), check=False
+        )
+    finally:
+        host.close()
+
+    assert not done.ok
+
+
+def test_the_emulated_host_works_as_an_ssh_lab(
+    lab: Lab, artifacts: Artifacts, lab_up: Access, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The same host code, told nothing but an address, a key and two PCI functions."""
+    endpoint: Endpoint = lab_up.endpoint
+    ssh_lab = Lab(
+        name=f"{lab.name}-ssh",
+        kind="ssh",
+        host=endpoint,
+        nic=lab.nic,
+        peer=lab.peer,
+        guest=lab.guest,
+    )
+    boots = plan(
+        ssh_lab,
+        modes=("vhost",),
+        workloads=select_workloads(names=("TCP_RR",), duration_s=1.0),
+        repetitions=1,
+    )
+    path = tmp_path_factory.mktemp("ssh") / "run"
+    store = RunDirectory.create(
+        lab=ssh_lab.name, clock="wall", modes=("vhost",), command="test", out=path
+    )
+    with labs.opened(
+        ssh_lab, artifacts, keep=False, mtu=1500, offloads="on", progress=silent
+    ) as session:
+        execute(session, boots, store, silent)
+
+    assert [(t.mode, t.status, t.reason) for t in load(path).trials] == [("vhost", "ok", None)]
