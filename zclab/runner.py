@@ -7,6 +7,7 @@ ever quoted by hand; the SSH runner quotes once.
 from __future__ import annotations
 
 import io
+import logging
 import shlex
 import subprocess
 import time
@@ -22,6 +23,9 @@ import paramiko
 from invoke.context import Context
 
 from zclab.errors import CommandError
+
+# Nobody is told of each attempt to reach a guest that is still booting; errors are raised anyway.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT_S = 20
 KEEPALIVE_S = 15

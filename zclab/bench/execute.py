@@ -13,7 +13,7 @@ from zclab.errors import CommandError, KernelReportError, ParseError, TrialError
 from zclab.host import copies, cpu, domain, netdev
 from zclab.host.guest import GuestNic, configure, find_nic
 from zclab.lab.session import MANAGEMENT, Session
-from zclab.model import Sample, Status, ThreadRole, Trial, samples
+from zclab.model import ModeName, Sample, Status, ThreadRole, Trial, samples
 from zclab.modes import MODES
 from zclab.modes.base import Attachment, Evidence, Mode, Window
 from zclab.netperf import NetperfResult, netperf_argv, parse
@@ -23,6 +23,12 @@ from zclab.units import MIB
 
 GUEST_DEADLINE_S = 90
 """From power-on to an SSH login; about 8 s on an idle machine."""
+
+RETRANSMIT_STORM = 0.1
+"""The share of retransmitted segments from which on a trial is invalid."""
+
+IP_TCP_HEADER_BYTES = 52
+"""IPv4 and TCP with timestamps."""
 
 PROBED_BYTES = 8 * MIB
 PROBED_TRANSACTIONS = 500
@@ -58,10 +64,12 @@ def execute(
     """
     total = sum(len(boot.trials) for boot in boots)
     done = 0
+    features: dict[str, ModeName] = {}
     for boot in boots:
         progress(done, total, f"{boot.mode}: booting guest {boot.number} of {len(boots)}")
         try:
             with running_guest(session, boot) as guest:
+                _check_features(features, boot.mode, guest.nic)
                 progress(done, total, f"{boot.mode}: checking that data arrives as it was sent")
                 integrity.check(session.peer, guest.runner, session.lab.network)
                 for planned in boot.trials:
@@ -71,8 +79,9 @@ def execute(
         except (ZclabError, KeyboardInterrupt) as exc:
             left = boot.trials[done - _before(boots, boot) :]
             reason = str(exc) or "interrupted"
+            status: Status = "invalid" if isinstance(exc, TrialError) else "failed"
             for planned in left:
-                store.add(_failed(planned, reason), ())
+                store.add(_failed(planned, reason, status=status), ())
             done += len(left)
             if isinstance(exc, KeyboardInterrupt) or not _goes_on(session, exc):
                 raise
@@ -80,6 +89,16 @@ def execute(
 
 def _before(boots: Sequence[Boot], boot: Boot) -> int:
     return sum(len(earlier.trials) for earlier in boots[: boots.index(boot)])
+
+
+def _check_features(seen: dict[str, ModeName], mode: ModeName, nic: GuestNic) -> None:
+    """Raise TrialError where two modes gave their guests different virtio devices."""
+    if nic.virtio_features is None:
+        return
+    seen.setdefault(nic.virtio_features, mode)
+    if len(seen) > 1:
+        shown = ", ".join(f"{features} in {name}" for features, name in seen.items())
+        raise TrialError(f"guests negotiated different virtio features: {shown}")
 
 
 def _goes_on(session: Session, exc: BaseException) -> bool:
@@ -194,6 +213,7 @@ def _observe(
     peer_after = netdev.statistics(session.peer, session.peer_nic)
     counters_after = guest.mode.counters(session)
 
+    _reject_retransmit_storm(result, session.mtu)
     use = cpu.between(before, after, guest.roles)
     # A stream's cost is counted by the byte, a request/response test's by the transaction.
     moved = (
@@ -215,6 +235,14 @@ def _observe(
         probed_bytes=probed_bytes,
     )
     return window, figures
+
+
+def _reject_retransmit_storm(result: NetperfResult, mtu: int) -> None:
+    """Raise TrialError where TCP sent so much twice that its rate is one of losses."""
+    again = result.figures.get("retransmissions", 0)
+    segments = result.payload_bytes / (mtu - IP_TCP_HEADER_BYTES)
+    if again > RETRANSMIT_STORM * segments:
+        raise TrialError(f"retransmit storm: TCP sent {again:.0f} of {segments:.0f} segments again")
 
 
 def _netperf(guest: RunningGuest, planned: Planned, store: RunDirectory) -> NetperfResult:

@@ -7,12 +7,13 @@ The mirror, proxies and credentials are those of the system's own configuration.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from zclab.build.cache import cache_dir, disk_full, locked
+from zclab.build.cache import cache_dir, disk_full, key_of, locked
 from zclab.build.command import build_env, missing
 from zclab.build.progress import Progress, silent
 from zclab.errors import BuildError
@@ -95,9 +96,20 @@ class Apt:
 
     def resolve(self, packages: Sequence[str]) -> dict[str, str]:
         """Return all packages, with versions, that installing these on an empty system takes."""
-        argv = ("apt-get", "--simulate", "--no-install-recommends", "install", "?essential")
-        shown = self._apt(*argv, *packages)
-        return dict(sorted(re.findall(r"^Inst (\S+) \((\S+)", shown, flags=re.MULTILINE)))
+        memo = self._root / "resolved" / key_of({"packages": list(packages), **self._release()})
+        if not memo.is_file():  # apt takes the better part of a second
+            argv = ("apt-get", "--simulate", "--no-install-recommends", "install", "?essential")
+            shown = self._apt(*argv, *packages)
+            found = re.findall(r"^Inst (\S+) \((\S+)", shown, flags=re.MULTILINE)
+            memo = self._root / "resolved" / key_of({"packages": list(packages), **self._release()})
+            memo.parent.mkdir(exist_ok=True)
+            memo.write_text(json.dumps(dict(sorted(found))))
+        resolved: dict[str, str] = json.loads(memo.read_text())
+        return resolved
+
+    def _release(self) -> dict[str, Path]:
+        """Return the signed file that decides what the lists are; empty before they are fetched."""
+        return {path.name: path for path in (self._root / "lists").glob("*_InRelease")}
 
     def _fetch(self, argv: Sequence[str], folder: Path) -> None:
         """Run a download; lists that name files which the mirror no longer has say what to do."""
