@@ -62,7 +62,7 @@ def domain_xml(
     _add(os, "type", "hvm", arch="x86_64", machine="q35")
     _add(os, "kernel", files.kernel)
     _add(os, "initrd", files.initrd)
-    _add(os, "cmdline", f"console=ttyS0 loglevel=5 panic=-1 zclab.mgmt={management.mac},"
+    _add(os, "cmdline", f"console=ttyS0 loglevel=5 printk.time=1 panic=-1 zclab.mgmt={management.mac},"
                         f"{management.address}")  # fmt: skip
     features = _add(domain, "features")
     _add(features, "acpi")

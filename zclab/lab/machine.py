@@ -24,7 +24,7 @@ from zclab.model import Emulator
 from zclab.runner import wait_until
 
 KERNEL_COMMAND_LINE = (
-    "console=ttyS0 loglevel=5 panic=-1 root=/dev/vda rootfstype=squashfs ro "
+    "console=ttyS0 loglevel=5 printk.time=1 panic=-1 root=/dev/vda rootfstype=squashfs ro "
     # The time stamp counters of emulated CPUs agree; the kernel's own doubt of them costs time.
     # On a busy controller the timer check at boot takes a late interrupt for a missing one.
     "tsc=reliable no_timer_check intel_iommu=on iommu=pt"
