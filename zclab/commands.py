@@ -30,12 +30,15 @@ from zclab.errors import INTERRUPTED, ConfigError, LabError, TrialError, ZclabEr
 from zclab.lab import down, emulated, up
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.model import Lab, Switch
+from zclab.modes import MODES
 from zclab.store import RunDirectory
 from zclab.units import format_bytes, format_duration
 
 Parameters = ParamSpec("Parameters")
 
 out = Console()
+if not out.is_terminal:
+    out = Console(width=100)  # what the tables are made for; a pipe has no width of its own
 
 
 def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
@@ -160,9 +163,10 @@ def bench(
 
     ``build`` is called once all options are known to make sense.
     """
+    chosen = select_modes(modes or MODES)
     boots = plan(
         lab,
-        modes=select_modes(modes),
+        modes=chosen,
         workloads=select_workloads(
             names=workloads,
             directions=directions,
@@ -179,7 +183,7 @@ def bench(
     store = RunDirectory.create(
         lab=lab.name,
         clock=lab.clock,
-        modes=select_modes(modes),
+        modes=chosen,
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         out=Path(out_dir) if out_dir else None,
     )

@@ -62,14 +62,15 @@ def domain_xml(
     _add(os, "type", "hvm", arch="x86_64", machine="q35")
     _add(os, "kernel", files.kernel)
     _add(os, "initrd", files.initrd)
-    _add(os, "cmdline", f"console=ttyS0 loglevel=5 printk.time=1 panic=-1 zclab.mgmt={management.mac},"
-                        f"{management.address}")  # fmt: skip
+    cmdline = "console=ttyS0 loglevel=5 printk.time=1 panic=-1"
+    _add(os, "cmdline", f"{cmdline} zclab.mgmt={management.mac},{management.address}")
     features = _add(domain, "features")
     _add(features, "acpi")
     _add(features, "apic")
     _add(domain, "cpu", mode="host-passthrough", migratable="off")
     _add(domain, "on_poweroff", "destroy")
-    _add(domain, "on_reboot", "restart")
+    # Nobody reboots a guest in a trial: one that resets itself has crashed.
+    _add(domain, "on_reboot", "destroy")
     _add(domain, "on_crash", "destroy")
     sysinfo = _add(domain, "sysinfo", type="fwcfg")
     _add(sysinfo, "entry", files.authorized_key, name="opt/zclab/authorized_key")

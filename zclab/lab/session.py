@@ -29,12 +29,19 @@ MODE_LINKS = ("mp0",)
 """Links that a mode makes by name, and that an interrupted run may have left."""
 
 
-# A namespace lives on while a process is in it; a physical NIC comes back when it is gone.
-_DELETE_NETNS = 'ip netns pids "$0" | xargs -r kill -9; ip netns delete "$0"'
+# A namespace outlives its name while a process is in it, or a TCP socket that still has data for a
+# guest that is gone, and a NIC in it is out of reach all that time: so it is taken out first.
+_DELETE_NETNS = """
+ip netns pids "$0" | xargs -r kill -9
+for nic in $(ip netns exec "$0" sh -c 'cd /sys/class/net && ls -d */device'); do
+    ip -n "$0" link set "${nic%/device}" netns 1
+done
+ip netns delete "$0"
+"""
 _SWEEP = f"""
 for link; do ip link delete "$link" 2>/dev/null; done
-[ -z "$0" ] || [ ! -e "/run/netns/$0" ] || {{ {_DELETE_NETNS}; }}
-"""
+[ -n "$0" ] && [ -e "/run/netns/$0" ] || exit 0
+{_DELETE_NETNS}"""
 
 
 @dataclass(frozen=True, kw_only=True)
