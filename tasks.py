@@ -152,7 +152,7 @@ def run_bench(
     series: str = "",
     debug: bool = False,
 ) -> None:
-    """Compare the modes: boot guests, drive netperf, print a table."""
+    """Compare the modes: boot, drive netperf, print a table."""
     loaded = commands.load(lab, name=name, nic=nic)
     commands.bench(
         loaded,
