@@ -5,11 +5,12 @@ They share the cache with everybody else, so that each is an incremental build.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from zclab.build.kernel import KernelArtifact, build_kernel
+from zclab.build.kernel import PATCHES, KernelArtifact, build_kernel
 from zclab.errors import BuildError
 
 pytestmark = pytest.mark.lab
@@ -32,13 +33,18 @@ diff --git a/drivers/net/dummy.c b/drivers/net/dummy.c
 
 @pytest.fixture(scope="module")
 def kernel() -> KernelArtifact:
-    """Return the kernel without a series, built or from the cache."""
-    return build_kernel(series=None)
+    """Return the kernel that all lab tests use, built or from the cache."""
+    return build_kernel()
 
 
 def series(folder: Path, *, subject: str = "", name: str = "dummy", line: str = "") -> Path:
-    """Write a series of one patch to the dummy driver."""
-    (folder / "series").write_text("0001-dummy.patch\n")
+    """Write the project's series with one more patch, to the dummy driver.
+
+    One file more is built, where a series of that patch alone would be another kernel altogether.
+    """
+    shutil.copytree(PATCHES, folder, dirs_exist_ok=True)
+    with (folder / "series").open("a") as file:
+        file.write("0001-dummy.patch\n")
     text = PATCH.format(subject=subject, name=name, line=line)
     (folder / "0001-dummy.patch").write_text(text)
     return folder
@@ -50,7 +56,7 @@ def never(done: int, total: int | None, what: str) -> None:
 
 
 def test_with_nothing_changed_nothing_is_built(kernel: KernelArtifact) -> None:
-    again = build_kernel(series=None, progress=never)
+    again = build_kernel(progress=never)
 
     assert again.cached
     assert kernel.key == again.key
