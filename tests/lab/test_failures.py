@@ -171,12 +171,12 @@ def with_inittab(session: Session, folder: Path, inittab: str) -> Session:
 
 @pytest.fixture
 def tiny_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Put the cache on a disk of 40 MiB: room for package lists, not for what is built."""
+    """Put the cache on a disk of 100 MiB: room for package lists, not for an image."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk takes root")
     folder = tmp_path / "tiny"
     folder.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", folder), check=True)
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", folder), check=True)
     try:
         monkeypatch.setenv("ZCLAB_CACHE", str(folder))
         yield folder

@@ -21,6 +21,8 @@ from zclab.errors import BuildError
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ARCHITECTURE = "amd64"
+DEADLINE_S = 900
+"""For one call of apt, which waits for ever where the disk is full in the middle of a list."""
 
 _TARGETS = "$(ORIGIN)|$(COMPONENT)|$(RELEASE)|$(REPO_URI)"
 _RELEASES = {"bookworm", "trixie", "forky", "sid"}
@@ -206,9 +208,13 @@ def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
             capture_output=True,
             text=True,
             check=False,
+            timeout=DEADLINE_S,
         )
     except FileNotFoundError as exc:
         raise missing(argv[0]) from exc
+    except subprocess.TimeoutExpired as exc:
+        msg = f"{argv[0]}: no end within {DEADLINE_S} s: is the disk full, or the mirror out of reach?"
+        raise BuildError(msg) from exc
     if done.returncode:
         raise _explained(argv, done.stderr, cwd)
     return done.stdout

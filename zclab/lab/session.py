@@ -117,7 +117,7 @@ def session(
             with ExitStack() as undo:
                 yield _prepare(lab, access, boot, host, watcher, undo, mtu, offloads)
         except Exception as exc:
-            if report := watcher.error():
+            if report := watcher.settled():
                 raise report from exc
             raise
         if report := watcher.error():

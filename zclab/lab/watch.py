@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,6 +76,14 @@ class Watcher:
                 for where, report in self._reports.items()
             ]  # fmt: skip
         return KernelReportError("\n".join(parts))
+
+    def settled(self) -> KernelReportError | None:
+        """Return what error() does once the consoles have been read to their present end.
+
+        A dying host ends its connections before anyone has read its last words.
+        """
+        time.sleep(SETTLE_S)
+        return self.error()
 
     def stop(self) -> None:
         """Stop watching; a report that was about to end the use no longer does."""
