@@ -100,6 +100,8 @@ def test_ctrl_c_ends_a_run_with_130_and_nothing_is_left(own_lab: Lab, stage: str
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # CI may have started us in the background, where shells have SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     printed = ""
     assert run.stdout is not None

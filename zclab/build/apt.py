@@ -213,8 +213,8 @@ def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
     except FileNotFoundError as exc:
         raise missing(argv[0]) from exc
     except subprocess.TimeoutExpired as exc:
-        msg = f"{argv[0]}: no end within {DEADLINE_S} s: is the disk full, or the mirror out of reach?"
-        raise BuildError(msg) from exc
+        hint = "is the disk full, or the mirror out of reach?"
+        raise BuildError(f"{argv[0]}: no end within {DEADLINE_S} s: {hint}") from exc
     if done.returncode:
         raise _explained(argv, done.stderr, cwd)
     return done.stdout
