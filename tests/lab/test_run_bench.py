@@ -23,20 +23,22 @@ ALL_MODES: tuple[ModeName, ...] = ("passthrough", "vhost", "zerocopy")
 
 
 @pytest.fixture(scope="module")
-def results(
-    session: Session, artifacts: Artifacts, tmp_path_factory: pytest.TempPathFactory
-) -> Results:
+def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench") / "run"
+
+
+@pytest.fixture(scope="module")
+def results(session: Session, artifacts: Artifacts, run_path: Path) -> Results:
     """One boot in each mode, each workload for a second."""
-    path = tmp_path_factory.mktemp("bench") / "run"
     boots = plan(
         session.lab, modes=ALL_MODES, workloads=select_workloads(duration_s=1.0), repetitions=1
     )
     store = RunDirectory.create(
-        lab=session.lab.name, clock="wall", modes=ALL_MODES, command="test", out=path
+        lab=session.lab.name, clock="wall", modes=ALL_MODES, command="test", out=run_path
     )
     store.set_provenance(provenance(session, artifacts))
     execute(session, boots, store, silent)
-    return load(path)
+    return load(run_path)
 
 
 def trial(results: Results, mode: str, workload: str, direction: str | None = None) -> Trial:
@@ -113,9 +115,5 @@ def test_nothing_of_a_mode_stays_on_the_host(session: Session, results: Results)
     assert probes == ""
 
 
-def test_raw_netperf_output_is_kept(
-    results: Results, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    raw = Path(tmp_path_factory.getbasetemp()).glob("bench*/run/raw/netperf/*.txt")
-
-    assert len(list(raw)) == len(results.trials)
+def test_raw_netperf_output_is_kept(results: Results, run_path: Path) -> None:
+    assert len(list(run_path.glob("raw/netperf/*.txt"))) == len(results.trials)
