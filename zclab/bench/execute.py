@@ -66,7 +66,7 @@ def execute(
     done = 0
     features: dict[str, ModeName] = {}
     for boot in boots:
-        progress(done, total, f"{boot.mode}: booting guest {boot.number} of {len(boots)}")
+        progress(done, total, f"{boot.mode}: booting guest {boot.number + 1} of {len(boots)}")
         try:
             with running_guest(session, boot) as guest:
                 _check_features(features, boot.mode, guest.nic)

@@ -83,8 +83,3 @@ def _keep_guest_console(session: Session, store: RunDirectory) -> None:
     done = session.host.run(("cat", log), check=False)
     if done.ok:
         store.write_raw("guest-console.log", done.stdout)
-
-
-def default_command() -> str:
-    """Return the command line that this run was started by."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
