@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from zclab.bench.execute import execute
 from zclab.bench.plan import Boot
