@@ -12,7 +12,7 @@ from zclab.units import MIB
 
 SIZE_BYTES = 16 * MIB
 PORT = 5001
-DEADLINE_S = 120
+DEADLINE_S = 60
 _DATA = "/tmp/zclab-data"  # noqa: S108 - of a lab's own machines
 
 # Listening takes the other side a moment, so the sender tries again until it is let in.
