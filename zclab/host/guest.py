@@ -9,9 +9,6 @@ from zclab.host import netdev
 from zclab.model import Network, Switch
 from zclab.runner import Runner, read_text
 
-UP_DEADLINE_S = 90
-"""From power-on to an SSH login; about 8 s on an idle machine."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class GuestNic:

@@ -209,11 +209,6 @@ def delete_link(runner: Runner, name: str) -> None:
     runner.run(("ip", "link", "delete", name), check=False)
 
 
-def exists(runner: Runner, netdev: str) -> bool:
-    """Tell whether an interface exists."""
-    return runner.run(("test", "-d", f"/sys/class/net/{netdev}"), check=False).ok
-
-
 def kind_of(runner: Runner, name: str) -> str | None:
     """Return the kind of a link, such as ``macvtap``; None for hardware."""
     shown = json.loads(runner.run(("ip", "-json", "-details", "link", "show", name)).stdout)
