@@ -79,6 +79,9 @@ class FakeRunner:
             on_output(result.stdout)
         return _Finished(result)
 
+    def connect(self) -> None:
+        """See Runner."""
+
     def put(self, local: Path, remote: str) -> None:
         """See Runner."""
         self.files[remote] = local.read_bytes()

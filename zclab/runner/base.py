@@ -1,0 +1,143 @@
+"""What a runner is, whatever machine it runs commands on, and waiting on conditions."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zclab.errors import CommandError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a finished command left behind."""
+
+    where: str
+    argv: tuple[str, ...]
+    exit_status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command exited with 0."""
+        return self.exit_status == 0
+
+    def check(self) -> Result:
+        """Return the result itself, or raise CommandError with the command's last words."""
+        if self.ok:
+            return self
+        words = (self.stderr.strip() or self.stdout.strip() or "(it printed nothing)").splitlines()
+        last = "\n  ".join(words[-10:])
+        msg = f"{self.where}: {shlex.join(self.argv)}: exit status {self.exit_status}:\n  {last}"
+        raise CommandError(msg)
+
+
+class Process(Protocol):
+    """A command that goes on while its starter does."""
+
+    def wait(self) -> Result:
+        """Wait for the end and return the result, unchecked."""
+        ...
+
+    def stop(self) -> None:
+        """End the command if it still runs; never fails."""
+        ...
+
+
+class Runner(Protocol):
+    """A machine, or a network namespace of one, that commands run on."""
+
+    where: str
+
+    def run(
+        self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60, check: bool = True
+    ) -> Result:
+        """Run a command to its end.
+
+        Raises CommandError where it outlives ``timeout_s`` seconds, where the machine is gone,
+        and, with ``check``, where it exits other than 0.
+        """
+        ...
+
+    def start(
+        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+    ) -> Process:
+        """Start a command and return at once; ``on_output`` gets its stdout as it comes."""
+        ...
+
+    def connect(self) -> None:
+        """Open the connection, if there is one; CommandError says why it cannot be."""
+        ...
+
+    def put(self, local: Path, remote: str) -> None:
+        """Copy a file to the machine."""
+        ...
+
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        ...
+
+
+def read_text(runner: Runner, path: str) -> str:
+    """Return a file's text, which may be one of /proc or /sys."""
+    return runner.run(("cat", path)).stdout
+
+
+def write_text(runner: Runner, path: str, text: str) -> None:
+    """Write a file, which may be one of /proc or /sys, in one write."""
+    runner.run(("sh", "-c", 'cat > "$0"', path), stdin=text)
+
+
+class NetnsRunner:
+    """Runs commands in a network namespace of another runner's machine."""
+
+    def __init__(self, runner: Runner, netns: str) -> None:
+        self._runner = runner
+        self._prefix = ("ip", "netns", "exec", netns)
+        self.where = f"{runner.where}/{netns}"
+
+    def connect(self) -> None:
+        """See Runner."""
+        self._runner.connect()
+
+    def run(
+        self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60, check: bool = True
+    ) -> Result:
+        """See Runner."""
+        return self._runner.run(
+            (*self._prefix, *argv), stdin=stdin, timeout_s=timeout_s, check=check
+        )
+
+    def start(
+        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+    ) -> Process:
+        """See Runner."""
+        return self._runner.start((*self._prefix, *argv), on_output=on_output)
+
+    def put(self, local: Path, remote: str) -> None:
+        """See Runner."""
+        self._runner.put(local, remote)
+
+    def close(self) -> None:
+        """See Runner; the connection belongs to the machine's own runner."""
+
+
+def wait_until(
+    condition: Callable[[], bool], *, what: str, deadline_s: float, interval_s: float = 0.1
+) -> None:
+    """Wait until ``condition()``; raise CommandError naming ``what`` after ``deadline_s``."""
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() >= end:
+            raise CommandError(f"waited {deadline_s:g} s in vain: {what}")
+        time.sleep(interval_s)
+
+
+def timed_out(where: str, argv: Sequence[str], timeout_s: float) -> str:
+    """Return the message for a command that outlived its time."""
+    return f"{where}: {shlex.join(argv)}: no end within {timeout_s:g} s; it was stopped"

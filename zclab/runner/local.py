@@ -1,0 +1,132 @@
+"""Commands on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from zclab.errors import CommandError
+from zclab.runner.base import Process, Result, timed_out
+
+
+class LocalRunner:
+    """Runs commands on this machine, each in a session of its own so that it ends as a whole."""
+
+    def __init__(self, where: str = "localhost") -> None:
+        self.where = where
+
+    def connect(self) -> None:
+        """See Runner: this machine is always there."""
+
+    def run(
+        self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60, check: bool = True
+    ) -> Result:
+        """See Runner."""
+        with self._popen(argv, stdin=subprocess.PIPE) as process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+            except subprocess.TimeoutExpired as exc:
+                raise CommandError(timed_out(self.where, argv, timeout_s)) from exc
+            finally:
+                if process.returncode is None:
+                    _kill(process)
+        result = Result(
+            where=self.where,
+            argv=tuple(argv),
+            exit_status=process.returncode,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        return result.check() if check else result
+
+    def start(
+        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+    ) -> Process:
+        """See Runner."""
+        process = self._popen(argv, stdin=subprocess.DEVNULL)
+        return _Local(self.where, tuple(argv), process, on_output)
+
+    def put(self, local: Path, remote: str) -> None:
+        """See Runner."""
+        shutil.copyfile(local, remote)
+
+    def close(self) -> None:
+        """See Runner."""
+
+    def _popen(self, argv: Sequence[str], *, stdin: int) -> subprocess.Popen[str]:
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except FileNotFoundError as exc:
+            raise CommandError(f"{self.where}: {argv[0]}: not installed") from exc
+
+
+class _Local:
+    """A Process of this machine; its outputs are read as they come, by a thread each."""
+
+    def __init__(
+        self,
+        where: str,
+        argv: tuple[str, ...],
+        process: subprocess.Popen[str],
+        on_output: Callable[[str], None] | None,
+    ) -> None:
+        self._where = where
+        self._argv = argv
+        self._process = process
+        self._on_output = on_output
+        self._outputs: tuple[list[str], list[str]] = [], []
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, parts), daemon=True)
+            for stream, parts in zip((process.stdout, process.stderr), self._outputs, strict=True)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def wait(self) -> Result:
+        """See Process."""
+        exit_status = self._process.wait()
+        for reader in self._readers:
+            reader.join()
+        stdout, stderr = ("".join(parts) for parts in self._outputs)
+        return Result(
+            where=self._where,
+            argv=self._argv,
+            exit_status=exit_status,
+            stdout=stdout,
+            stderr=stderr,
+        )
+
+    def stop(self) -> None:
+        """See Process."""
+        _kill(self._process)
+        for reader in self._readers:
+            reader.join()
+
+    def _read(self, stream: IO[str], parts: list[str]) -> None:
+        with stream:
+            while text := os.read(stream.fileno(), 1 << 16).decode(errors="replace"):
+                parts.append(text)
+                if self._on_output and parts is self._outputs[0]:
+                    self._on_output(text)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a process with all that it started in its session."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
