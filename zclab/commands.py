@@ -27,8 +27,9 @@ from zclab.build.image import build_guest_image, build_host_image
 from zclab.build.progress import shown
 from zclab.config import load_lab, with_overrides
 from zclab.errors import INTERRUPTED, ConfigError, LabError, TrialError, ZclabError
-from zclab.lab import down, emulated, up
+from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts, build_all
+from zclab.lab.lifecycle import down, up
 from zclab.model import Lab, Switch
 from zclab.modes import MODES
 from zclab.store import RunDirectory

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from zclab import lab as labs
-from zclab.build.progress import silent
 from zclab.config import load_lab
 from zclab.lab import emulated
+from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.session import Session
 from zclab.model import Lab
+from zclab.progress import silent
 
 
 @pytest.fixture(scope="session")

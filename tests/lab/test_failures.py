@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from zclab import lab as labs
 from zclab.bench import execute
 from zclab.bench.plan import plan, select_workloads
 from zclab.build.image import build_guest_image
-from zclab.build.progress import silent
 from zclab.errors import BuildError, CommandError, KernelReportError
 from zclab.lab import emulated, machine
+from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import Lab
+from zclab.progress import silent
 from zclab.runner import wait_until
 
 pytestmark = pytest.mark.lab

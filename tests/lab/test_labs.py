@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from zclab import lab as labs
 from zclab.bench.execute import execute
 from zclab.bench.plan import plan, select_workloads
-from zclab.build.progress import silent
 from zclab.lab import emulated, machine
+from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Endpoint, Lab
+from zclab.progress import silent
 from zclab.store import RunDirectory, load
 
 import pytest  # isort: skip

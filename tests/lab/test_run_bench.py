@@ -9,11 +9,11 @@ import pytest
 from zclab.bench.execute import execute
 from zclab.bench.plan import plan, select_workloads
 from zclab.bench.run import provenance
-from zclab.build.progress import silent
 from zclab.host import netdev
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import ModeName, Results, Trial
+from zclab.progress import silent
 from zclab.report import markdown
 from zclab.store import RunDirectory, load
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from zclab.bench import integrity
 from zclab.bench.plan import Boot, Planned
-from zclab.build.progress import Progress
 from zclab.errors import CommandError, KernelReportError, ParseError, TrialError, ZclabError
 from zclab.host import copies, cpu, domain, netdev
 from zclab.host.guest import GuestNic, configure, find_nic
@@ -17,6 +16,7 @@ from zclab.model import ModeName, Sample, Status, ThreadRole, Trial, samples
 from zclab.modes import MODES
 from zclab.modes.base import Attachment, Evidence, Mode, Window
 from zclab.netperf import NetperfResult, netperf_argv, parse
+from zclab.progress import Progress
 from zclab.runner import Runner, SshRunner, read_text, wait_until
 from zclab.store import RunDirectory
 from zclab.units import MIB

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from zclab.bench.execute import execute
 from zclab.bench.plan import Boot
-from zclab.build.progress import Progress
-from zclab.lab import console_of, opened
 from zclab.lab.artifacts import Artifacts
+from zclab.lab.lifecycle import console_of, opened
 from zclab.lab.session import Session
 from zclab.model import Lab, Provenance, Switch
 from zclab.netperf import VERSION_ARGV, parse_version
+from zclab.progress import Progress
 from zclab.runner import read_text
 from zclab.store import RunDirectory
 

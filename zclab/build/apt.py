@@ -15,8 +15,8 @@ from pathlib import Path
 
 from zclab.build.cache import cache_dir, disk_full, key_of, locked
 from zclab.build.command import build_env, missing
-from zclab.build.progress import Progress, silent
 from zclab.errors import BuildError
+from zclab.progress import Progress, silent
 
 SUITE = "trixie"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zclab.build.progress import Progress, silent
 from zclab.errors import BuildError
+from zclab.progress import Progress, silent
 
 META = "meta.json"
 _UNFINISHED = ".unfinished-"

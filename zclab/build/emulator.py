@@ -17,11 +17,11 @@ from zclab.build.apt import Apt
 from zclab.build.buildlog import explained
 from zclab.build.cache import Artifact, cache_dir, get_or_build, locked, prune
 from zclab.build.command import build_env, output_of, run_logged
-from zclab.build.progress import Progress, silent
 from zclab.build.series import Series, apply_series, read_series
 from zclab.build.source import Source, packaged
 from zclab.build.worktree import WorkTree
 from zclab.errors import BuildError
+from zclab.progress import Progress, silent
 
 PATCHES = Path(__file__).parents[2] / "emulator-patches"
 PACKAGE = "qemu"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from zclab.build.apt import Apt
 from zclab.build.cache import cache_dir, get_or_build, is_built
-from zclab.build.progress import Progress, silent
 from zclab.errors import BuildError
+from zclab.progress import Progress, silent
 
 RECIPES = Path(__file__).resolve().parents[2] / "guest-images"
 RECIPE_VERSION = 1

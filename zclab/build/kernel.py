@@ -19,11 +19,11 @@ from zclab.build.apt import Apt
 from zclab.build.buildlog import explained, parse_step
 from zclab.build.cache import Artifact, cache_dir, get_or_build, key_of, locked, prune
 from zclab.build.command import build_env, output_of, run_logged
-from zclab.build.progress import Progress, silent
 from zclab.build.series import Series, read_series
 from zclab.build.source import Source, checkout, packaged
 from zclab.build.worktree import WorkTree
 from zclab.errors import ConfigError
+from zclab.progress import Progress, silent
 
 Variant = Literal["default", "debug"]
 

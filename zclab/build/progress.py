@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -18,23 +17,10 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from zclab.progress import Progress
+
 LINE_INTERVAL_S = 15
 """How often a log that is no terminal gets a line."""
-
-
-class Progress(Protocol):
-    """What a long step calls as it goes."""
-
-    def __call__(self, done: int, total: int | None, what: str) -> None:
-        """Say that ``done`` of ``total`` steps are behind us, and what is being done.
-
-        ``total`` is None where nobody can know; it may be an estimate, and be exceeded.
-        """
-        ...
-
-
-def silent(done: int, total: int | None, what: str) -> None:
-    """Say nothing."""
 
 
 @contextmanager

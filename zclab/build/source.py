@@ -12,8 +12,8 @@ from pathlib import Path
 
 from zclab.build.cache import cache_dir, file_hash, get_or_build, prune
 from zclab.build.command import output_of
-from zclab.build.progress import Progress, silent
 from zclab.errors import ConfigError
+from zclab.progress import Progress, silent
 
 Files = Mapping[str, str]
 """Each file's path in its tree, with a hash over its content and mode."""

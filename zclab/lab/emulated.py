@@ -21,7 +21,6 @@ from pydantic import ValidationError
 from zclab.build.cache import cache_dir, key_of
 from zclab.build.emulator import EmulatorArtifact
 from zclab.build.kernel import KernelArtifact
-from zclab.build.progress import Progress
 from zclab.errors import CommandError, LabError
 from zclab.host.kvm import try_kvm
 from zclab.lab import machine
@@ -31,6 +30,7 @@ from zclab.lab.keys import KeyPair
 from zclab.lab.machine import Machine
 from zclab.lab.seed import ON_HOST, write_seed
 from zclab.model import Emulator, Endpoint, Lab, Value
+from zclab.progress import Progress
 from zclab.runner import wait_until
 
 SSH_DEADLINE_S = 180

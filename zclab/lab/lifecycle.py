@@ -1,0 +1,82 @@
+"""Labs from up to down; the layers above do not know where a host comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zclab.lab import emulated, ssh
+from zclab.lab.access import Access
+from zclab.lab.artifacts import Artifacts
+from zclab.lab.session import GuestBoot, Session, connect_libvirt, session
+from zclab.model import Lab, Switch
+from zclab.progress import Progress
+
+
+def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> Access:
+    """Bring a lab up until its SSH answers and its libvirt connects; return the way in.
+
+    With ``with_me`` an emulated host ends with this process, whatever ends that.
+    """
+    if lab.emulator is None:
+        access = ssh.access(lab)
+        connect_libvirt(access).close()
+        return access
+    access = emulated.up(lab, artifacts, with_me=with_me, progress=progress).access
+    progress(0, None, "waiting for libvirt on the host")
+    libvirt = connect_libvirt(access)
+    if not emulated.has_capabilities(lab.emulator, artifacts):
+        progress(0, None, "libvirt asks QEMU what it can do, once for each kernel and image")
+        libvirt.probe()
+        emulated.keep_capabilities(lab.emulator, artifacts, _capabilities(access))
+    libvirt.close()
+    return access
+
+
+def down(lab: Lab) -> bool:
+    """End an emulated lab; a host that existed before goes on existing. Tell if there was one."""
+    return lab.emulator is not None and emulated.down(lab.name)
+
+
+@contextmanager
+def opened(
+    lab: Lab, artifacts: Artifacts, *, keep: bool, mtu: int, offloads: Switch, progress: Progress
+) -> Iterator[Session]:
+    """Open a session on a lab, which is brought up for it and ended with it if it was not up.
+
+    ``keep`` leaves it up.
+    """
+    was_up = lab.emulator is None or emulated.find(lab.name) is not None
+    try:
+        access = up(lab, artifacts, with_me=not keep, progress=progress)
+        boot = GuestBoot(
+            kernel=artifacts.kernel.bzimage,
+            kernel_key=artifacts.kernel.key,
+            image=artifacts.guest_image.path,
+            image_key=artifacts.guest_image.key,
+        )
+        progress(0, None, "preparing the host, the cable and the peer")
+        with session(
+            lab, access, boot, console=console_of(lab), mtu=mtu, offloads=offloads
+        ) as opened_session:
+            yield opened_session
+    finally:
+        if not was_up and not keep:
+            down(lab)
+
+
+def console_of(lab: Lab) -> Path | None:
+    """Return the file with the host console's output, where that is here."""
+    return emulated.folder_of(lab.name) / "console.log" if lab.emulator else None
+
+
+def _capabilities(access: Access) -> dict[str, str]:
+    """Read what libvirt has written down about QEMU."""
+    host = access.host_runner()
+    try:
+        names = host.run(("ls", emulated.CAPABILITIES), check=False).stdout.split()
+        paths = [f"{emulated.CAPABILITIES}/{name}" for name in names if name.endswith(".xml")]
+        return {path.rpartition("/")[2]: host.run(("cat", path)).stdout for path in paths}
+    finally:
+        host.close()
