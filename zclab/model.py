@@ -24,7 +24,7 @@ WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM"]
 Direction = Literal["rx", "tx"]
 Switch = Literal["on", "off"]
 NicModel = Literal["e1000e", "igb"]
-Clock = Literal["wall"]
+Clock = Literal["wall", "virtual"]
 Status = Literal["ok", "invalid", "failed"]
 ThreadRole = Literal["vhost", "nic", "qemu", "kvm", "guest", "peer", "rest"]
 """What a host thread's CPU time was for; a vCPU thread's is split into ``kvm`` and ``guest``."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from zclab.bench import integrity
 from zclab.bench.plan import Boot, Planned
@@ -17,8 +18,7 @@ from zclab.modes import MODES
 from zclab.modes.base import Attachment, Evidence, Mode, Window
 from zclab.netperf import NetperfResult, netperf_argv, parse
 from zclab.progress import Progress
-from zclab.runner import Runner, SshRunner, read_text, wait_until
-from zclab.store import RunDirectory
+from zclab.runner import Runner, SshRunner, read_text, wait_until, write_text
 from zclab.units import MIB
 
 GUEST_DEADLINE_S = 90
@@ -27,12 +27,26 @@ GUEST_DEADLINE_S = 90
 RETRANSMIT_STORM = 0.1
 """The share of retransmitted segments from which on a trial is invalid."""
 
+TRACE_MARKER = "/sys/kernel/tracing/trace_marker"
+
 IP_TCP_HEADER_BYTES = 52
 """IPv4 and TCP with timestamps."""
 
 PROBED_BYTES = 8 * MIB
 PROBED_TRANSACTIONS = 500
 """How much the pass that counts copies moves: probes cost time, so it is not the measured one."""
+
+
+class Store(Protocol):
+    """Where what an experiment finds out goes."""
+
+    def add(self, trial: Trial, samples: Sequence[Sample] = ()) -> None:
+        """Add a trial that has ended, however it did, with what it measured."""
+        ...
+
+    def write_raw(self, name: str, text: str) -> object:
+        """Keep a raw output under a name."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,30 +68,45 @@ class RunningGuest:
         return self.session.peer, network.guest_ip
 
 
+def as_planned(boot: Boot) -> Boot:
+    """Go on with a booted guest as the plan has it."""
+    return boot
+
+
 def execute(
-    session: Session, boots: Sequence[Boot], store: RunDirectory, progress: Progress
+    session: Session,
+    boots: Sequence[Boot],
+    store: Store,
+    progress: Progress,
+    *,
+    ready: Callable[[Boot], Boot] = as_planned,
 ) -> None:
     """Run all boots of a plan and store every trial as it ends.
 
     A trial that fails or is invalid is stored with its reason, and the plan goes on; a kernel
     that breaks, or a host that is gone, ends it with an error after the trial is stored.
+    ``ready`` is asked for a boot's trials once its guest is there and carries data.
     """
     total = sum(len(boot.trials) for boot in boots)
     done = 0
     features: dict[str, ModeName] = {}
-    for boot in boots:
+    for planned_boot in boots:
+        boot = planned_boot
+        left = list(boot.trials)
         progress(done, total, f"{boot.mode}: booting guest {boot.number + 1} of {len(boots)}")
         try:
             with running_guest(session, boot) as guest:
                 _check_features(features, boot.mode, guest.nic)
                 progress(done, total, f"{boot.mode}: checking that data arrives as it was sent")
                 integrity.check(session.peer, guest.runner, session.lab.network)
-                for planned in boot.trials:
-                    progress(done, total, f"{boot.mode}: {planned.workload.label}")
-                    store.add(*measure(guest, planned, store))
+                boot = ready(boot)
+                left = list(boot.trials)
+                while left:
+                    progress(done, total, f"{boot.mode}: {left[0].workload.label}")
+                    store.add(*measure(guest, left[0], store))
+                    left.pop(0)
                     done += 1
         except (ZclabError, KeyboardInterrupt) as exc:
-            left = boot.trials[done - _before(boots, boot) :]
             reason = str(exc) or "interrupted"
             status: Status = "invalid" if isinstance(exc, TrialError) else "failed"
             for planned in left:
@@ -85,10 +114,6 @@ def execute(
             done += len(left)
             if isinstance(exc, KeyboardInterrupt) or not _goes_on(session, exc):
                 raise
-
-
-def _before(boots: Sequence[Boot], boot: Boot) -> int:
-    return sum(len(earlier.trials) for earlier in boots[: boots.index(boot)])
 
 
 def _check_features(seen: dict[str, ModeName], mode: ModeName, nic: GuestNic) -> None:
@@ -174,7 +199,7 @@ def _console(session: Session) -> str:
 
 
 def measure(
-    guest: RunningGuest, planned: Planned, store: RunDirectory
+    guest: RunningGuest, planned: Planned, store: Store
 ) -> tuple[Trial, tuple[Sample, ...]]:
     """Run one trial; one that fails, or that its evidence contradicts, has no figures."""
     try:
@@ -202,13 +227,14 @@ def _judged(
 
 
 def _observe(
-    guest: RunningGuest, planned: Planned, store: RunDirectory
+    guest: RunningGuest, planned: Planned, store: Store
 ) -> tuple[Window, dict[str, float]]:
     session, workload = guest.session, planned.workload
     counters = guest.mode.counters(session)
     peer = netdev.statistics(session.peer, session.peer_nic)
     before = cpu.snapshot(session.host)
-    result = _netperf(guest, planned, store)
+    with _marked(session.host, workload.label):
+        result = _netperf(guest, planned, store)
     after = cpu.snapshot(session.host)
     peer_after = netdev.statistics(session.peer, session.peer_nic)
     counters_after = guest.mode.counters(session)
@@ -237,6 +263,14 @@ def _observe(
     return window, figures
 
 
+@contextmanager
+def _marked(host: Runner, label: str) -> Iterator[None]:
+    """Mark begin and end in the host's trace buffer, for whoever traces or counts there."""
+    write_text(host, TRACE_MARKER, f"zclab begin {label}")
+    yield
+    write_text(host, TRACE_MARKER, f"zclab end {label}")
+
+
 def _reject_retransmit_storm(result: NetperfResult, mtu: int) -> None:
     """Raise TrialError where TCP sent so much twice that its rate is one of losses."""
     again = result.figures.get("retransmissions", 0)
@@ -245,7 +279,7 @@ def _reject_retransmit_storm(result: NetperfResult, mtu: int) -> None:
         raise TrialError(f"retransmit storm: TCP sent {again:.0f} of {segments:.0f} segments again")
 
 
-def _netperf(guest: RunningGuest, planned: Planned, store: RunDirectory) -> NetperfResult:
+def _netperf(guest: RunningGuest, planned: Planned, store: Store) -> NetperfResult:
     sender, target = guest.sender(planned)
     argv = netperf_argv(planned.workload, target=target)
     deadline_s = planned.workload.duration_s * 3 + 60

@@ -19,6 +19,7 @@ from zclab.model import (
     Lab,
     ModeName,
     Switch,
+    Value,
     Workload,
     WorkloadName,
 )
@@ -42,8 +43,7 @@ TRIAL_S = 6.0
 """What a trial takes beside its duration: its CPU snapshots, its copy pass, its setup."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planned:
+class Planned(Value):
     """A trial to be: what to run, and what its results will be filed under."""
 
     workload: Workload
@@ -58,6 +58,23 @@ class Boot:
     mode: ModeName
     repetition: int
     trials: tuple[Planned, ...]
+
+
+class Order(Value):
+    """What a host that runs the experiment by itself is told, before each part of it.
+
+    ``mode`` is None until a guest is to be booted, ``trials`` is empty until it is there.
+    ``phase_us`` is how long to wait before the first: it tells one start from another.
+    """
+
+    lab: Lab
+    kernel_key: str
+    image_key: str
+    mtu: int
+    offloads: Switch
+    mode: ModeName | None = None
+    trials: tuple[Planned, ...] = ()
+    phase_us: int = 0
 
 
 def select_modes(names: Iterable[str]) -> tuple[ModeName, ...]:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 from zclab.bench.execute import execute
 from zclab.bench.plan import Boot
+from zclab.bench.provenance import seen_on_host
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.lifecycle import console_of, opened
 from zclab.lab.session import Session
 from zclab.model import Lab, Provenance, Switch
-from zclab.netperf import VERSION_ARGV, parse_version
 from zclab.progress import Progress
-from zclab.runner import read_text
 from zclab.store import RunDirectory
 
 
@@ -35,7 +34,7 @@ def run(
         with opened(
             lab, artifacts, keep=keep, mtu=mtu, offloads=offloads, progress=progress
         ) as session:
-            store.set_provenance(provenance(session, artifacts))
+            store.set_provenance(made_with(seen_on_host(session), artifacts))
             try:
                 execute(session, boots, store, progress)
             finally:
@@ -45,35 +44,19 @@ def run(
             store.write_raw("host-console.log", console.read_text(errors="replace"))
 
 
-def provenance(session: Session, artifacts: Artifacts) -> Provenance:
-    """Say what the figures of a session are made with."""
-    host = session.host
-    cpu_models = [
-        line.partition(": ")[2]
-        for line in read_text(host, "/proc/cpuinfo").splitlines()
-        if line.startswith("model name")
-    ]
-    qemu = host.run(("qemu-system-x86_64", "--version")).stdout.splitlines()[0]
-    versions = {
-        "host_kernel": host.run(("uname", "-r")).stdout.strip(),
-        "kernel_source": artifacts.kernel.base,
-        "libvirt": session.libvirt.version(),
-        "qemu": qemu.removeprefix("QEMU emulator version "),
-        "netperf": parse_version(host.run(VERSION_ARGV, check=False).stdout),
-    }
-    keys = dict(artifacts.keys)
-    keys["series"] = artifacts.kernel.series_hash
+def made_with(seen: Provenance, artifacts: Artifacts) -> Provenance:
+    """Add to what a host tells of itself what we built it from, and by which command."""
+    versions = {**seen.versions, "kernel_source": artifacts.kernel.base}
+    keys = {**artifacts.keys, "series": artifacts.kernel.series_hash}
     if artifacts.host:
         versions["emulator"] = artifacts.host.emulator.version
         keys["emulator_series"] = artifacts.host.emulator.series_hash
-    return Provenance(
-        cpu_model=cpu_models[0] if cpu_models else "unknown",
-        versions=versions,
-        artifacts=keys,
-        command_lines={
-            "zclab": shlex.join(sys.argv),
-            "host_kernel": read_text(host, "/proc/cmdline").strip(),
-        },
+    return seen.model_copy(
+        update={
+            "versions": versions,
+            "artifacts": keys,
+            "command_lines": {**seen.command_lines, "zclab": shlex.join(sys.argv)},
+        }
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zclab.lab.keys import KeyPair
 from zclab.model import Endpoint
-from zclab.runner import SshRunner
+from zclab.runner import LocalRunner, Runner, SshRunner
 
 GUEST_ADDRESS = "198.18.0.2"
 HOST_ADDRESS = "198.18.0.1"
@@ -21,14 +21,19 @@ HOST_ADDRESS = "198.18.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """A lab's folder, in which ``write_access`` left what is needed to get in."""
+    """A lab's folder, in which ``write_access`` left what is needed to get in.
+
+    ``endpoint`` is None where this machine is the host itself.
+    """
 
     folder: Path
-    endpoint: Endpoint
+    endpoint: Endpoint | None
 
     @property
     def libvirt_uri(self) -> str:
         """The host's libvirtd, through an ssh that reads the lab's configuration."""
+        if self.endpoint is None:
+            return "qemu:///system"
         where = f"{self.endpoint.user}@{self.endpoint.address}:{self.endpoint.port}"
         return f"qemu+ssh://{where}/system?command={self.folder}/ssh&no_tty=1"
 
@@ -42,9 +47,11 @@ class Access:
         """The guest's own private key, in the format of its SSH server."""
         return self.folder / "guest_host_key"
 
-    def host_runner(self) -> SshRunner:
+    def host_runner(self) -> Runner:
         """Return a runner for the host."""
         endpoint = self.endpoint
+        if endpoint is None:
+            return LocalRunner("host")
         return SshRunner(
             "host",
             address=endpoint.address,
@@ -54,28 +61,32 @@ class Access:
             known_hosts=_path(endpoint.known_hosts_file),
         )
 
-    def guest_runner(self, host: SshRunner) -> SshRunner:
-        """Return a runner for the guest, with the host for a gateway."""
+    def guest_runner(self, host: Runner) -> SshRunner:
+        """Return a runner for the guest; a host that is far away is its gateway."""
         return SshRunner(
             "guest",
             address=GUEST_ADDRESS,
             identity=self.folder / "guest_id_ed25519",
             known_hosts=self.folder / "guest_known_hosts",
-            gateway=host,
+            gateway=host if isinstance(host, SshRunner) else None,
         )
 
 
-def write_access(folder: Path, endpoint: Endpoint) -> Access:
-    """Make the guest's keys and write everything that Access needs to ``folder``."""
-    user, guest = KeyPair.generate(), KeyPair.generate()
+def write_access(folder: Path, endpoint: Endpoint | None, *, seed: bytes | None = None) -> Access:
+    """Make the guest's keys and write everything that Access needs to ``folder``.
+
+    With ``seed`` the keys derive from it.
+    """
+    user, guest = KeyPair.generate(seed, "user"), KeyPair.generate(seed, "guest")
     write_private(folder / "guest_id_ed25519", user.openssh)
     (folder / "guest_id_ed25519.pub").write_text(f"{user.public}\n")
     write_private(folder / "guest_host_key", guest.dropbear)
     (folder / "guest_known_hosts").write_text(f"{GUEST_ADDRESS} {guest.public}\n")
-    (folder / "ssh_config").write_text(_ssh_config(folder, endpoint))
-    wrapper = folder / "ssh"
-    wrapper.write_text(f'#!/bin/sh\nexec ssh -F {folder}/ssh_config "$@"\n')
-    wrapper.chmod(0o700)
+    if endpoint:
+        (folder / "ssh_config").write_text(_ssh_config(folder, endpoint))
+        wrapper = folder / "ssh"
+        wrapper.write_text(f'#!/bin/sh\nexec ssh -F {folder}/ssh_config "$@"\n')
+        wrapper.chmod(0o700)
     return Access(folder=folder, endpoint=endpoint)
 
 

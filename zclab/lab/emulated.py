@@ -27,7 +27,7 @@ from zclab.lab import machine
 from zclab.lab.access import Access, write_access, write_private
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.keys import KeyPair
-from zclab.lab.machine import Machine
+from zclab.lab.machine import Hardware, Machine
 from zclab.lab.seed import ON_HOST, write_seed
 from zclab.model import Emulator, Endpoint, Lab, Value
 from zclab.progress import Progress
@@ -165,18 +165,20 @@ def _start(
             **{f"{CAPABILITIES}/{path.name}": path for path in sorted(capabilities.glob("*.xml"))},
         },
     )
-    emulator = Machine(
-        name=lab.name,
-        folder=folder,
-        emulator=artifacts.host.emulator.binary,
-        firmware=artifacts.host.emulator.firmware_dirs,
-        kernel=artifacts.kernel.bzimage,
+    argv = Machine(
+        hardware=Hardware(
+            name=lab.name,
+            folder=folder,
+            emulator=artifacts.host.emulator.binary,
+            firmware=artifacts.host.emulator.firmware_dirs,
+            kernel=artifacts.kernel.bzimage,
+            settings=lab.emulator,
+        ),
         image=artifacts.host.image.path,
         seed=folder / "seed.tar",
-        settings=lab.emulator,
         accelerator=_accelerator(lab.emulator, artifacts.host.emulator, artifacts.kernel),
-    )
-    process = emulator.start(with_me=with_me)
+    ).argv
+    process = machine.start(argv, folder, with_me=with_me)
     port = machine.forwarded_port(folder)
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host.public}\n")
     write_access(folder, _endpoint(folder, port))
@@ -192,7 +194,7 @@ def _start(
         name=lab.name,
         port=port,
         keys=artifacts.keys,
-        command_line=" ".join(emulator.argv),
+        command_line=" ".join(argv),
     )
     replace(folder / "ready", started.model_dump_json(indent=2))
     return started

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 from dataclasses import dataclass
+from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -28,9 +29,15 @@ class KeyPair:
     key: Ed25519PrivateKey
 
     @classmethod
-    def generate(cls) -> KeyPair:
-        """Make a new one."""
-        return cls(Ed25519PrivateKey.generate())
+    def generate(cls, seed: bytes | None = None, name: str = "") -> KeyPair:
+        """Make a new one, or with ``seed`` always the same one for a ``name``.
+
+        Keys from a seed are no secret. They are for machines that nothing outside can reach and
+        that have to be the same to the last bit on every start.
+        """
+        if seed is None:
+            return cls(Ed25519PrivateKey.generate())
+        return cls(Ed25519PrivateKey.from_private_bytes(sha256(seed + name.encode()).digest()))
 
     @property
     def public(self) -> str:

@@ -24,7 +24,7 @@ from zclab.model import Emulator
 from zclab.runner import wait_until
 
 KERNEL_COMMAND_LINE = (
-    "console=ttyS0 loglevel=5 printk.time=1 panic=-1 root=/dev/vda rootfstype=squashfs ro "
+    "console=ttyS0 loglevel=5 printk.time=1 panic=-1 "
     # The time stamp counters of emulated CPUs agree; the kernel's own doubt of them costs time.
     # On a busy controller the timer check at boot takes a late interrupt for a missing one.
     "tsc=reliable no_timer_check intel_iommu=on iommu=pt "
@@ -37,81 +37,93 @@ EXIT_DEADLINE_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What an emulated host is made of; ``folder`` gets its sockets, logs and pid file."""
+class Hardware:
+    """What an emulated host is made of in either clock; ``folder`` gets its sockets and logs."""
 
     name: str
     folder: Path
     emulator: Path
     firmware: tuple[Path, ...]
     kernel: Path
-    image: Path
-    seed: Path
     settings: Emulator
-    accelerator: str
-
-    @property
-    def pidfile(self) -> Path:
-        """Where QEMU writes its process id, and what tells this lab's process from all others."""
-        return pidfile(self.folder)
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """QEMU's command line."""
-        accel = "tcg,thread=multi" if self.accelerator == "tcg" else self.accelerator
+        """The part of QEMU's command line that says so."""
         nic = self.settings.nic
         return (
             str(self.emulator),
             *(word for path in self.firmware for word in ("-L", str(path))),
-            *("-name", f"zclab-{self.name}", "-pidfile", str(self.pidfile)),
+            *("-name", f"zclab-{self.name}", "-pidfile", str(pidfile(self.folder))),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-machine", "q35,kernel-irqchip=split", "-accel", accel),
-            *("-cpu", self.settings.cpu_model, "-smp", str(self.settings.cpus)),
-            *("-m", str(self.settings.memory_mib)),
-            *("-kernel", str(self.kernel), "-append", KERNEL_COMMAND_LINE),
+            *("-machine", "q35,kernel-irqchip=split", "-m", str(self.settings.memory_mib)),
+            *("-kernel", str(self.kernel)),
             *("-device", "intel-iommu,intremap=on"),
-            *_disk("image", self.image),
-            *_disk("seed", self.seed),
             # The DUT's NIC and the peer's, each behind a port of its own (so alone in its IOMMU
             # group), with a hub for a cable.
             *_cabled_nic("dut", nic, chassis=1),
             *_cabled_nic("peer", nic, chassis=2),
+            *("-qmp", f"unix:{self.folder}/qmp.sock,server=on,wait=off"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """An emulated host that runs as fast as it can, and is reached over SSH."""
+
+    hardware: Hardware
+    image: Path
+    seed: Path
+    accelerator: str
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """QEMU's command line."""
+        hardware, settings = self.hardware, self.hardware.settings
+        accel = "tcg,thread=multi" if self.accelerator == "tcg" else self.accelerator
+        return (
+            *hardware.argv,
+            *("-accel", accel, "-cpu", settings.cpu_model, "-smp", str(settings.cpus)),
+            *("-append", f"{KERNEL_COMMAND_LINE} root=/dev/vda rootfstype=squashfs ro"),
+            *_disk("image", self.image),
+            *_disk("seed", self.seed),
             # restrict: the host reaches nothing outside, only SSH comes in, from this machine.
             *("-netdev", "user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
             *("-device", "virtio-net-pci,netdev=mgmt,romfile="),
             *("-chardev", ",".join((
-                f"socket,id=console,path={self.folder}/console.sock,server=on,wait=off",
-                f"logfile={self.folder}/console.log",
+                f"socket,id=console,path={hardware.folder}/console.sock,server=on,wait=off",
+                f"logfile={hardware.folder}/console.log",
             ))),
             *("-serial", "chardev:console"),
-            *("-qmp", f"unix:{self.folder}/qmp.sock,server=on,wait=off"),
         )  # fmt: skip
 
-    def start(self, *, with_me: bool) -> subprocess.Popen[bytes]:
-        """Start the emulator; ``with_me`` makes it end with this process, whatever ends that.
 
-        Raises LabError with QEMU's own words where it does not get as far as its monitor.
-        """
-        argv = ("setpriv", "--pdeathsig", "KILL", "--", *self.argv) if with_me else self.argv
-        log = self.folder / "emulator.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # a Ctrl-C at the terminal is ours to handle
-                env={**os.environ, "TMPDIR": str(self.folder)},
-            )
-        wait_until(
-            lambda: (self.folder / "qmp.sock").exists() or process.poll() is not None,
-            what="QEMU to open its monitor",
-            deadline_s=EXIT_DEADLINE_S,
-            interval_s=0.02,
+def start(argv: Sequence[str], folder: Path, *, with_me: bool) -> subprocess.Popen[bytes]:
+    """Start the emulator of the lab in ``folder``.
+
+    ``with_me`` makes it end with this thread, whatever ends that. Raises LabError with QEMU's own
+    words where it does not get as far as its monitor.
+    """
+    argv = ("setpriv", "--pdeathsig", "KILL", "--", *argv) if with_me else argv
+    log = folder / "emulator.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a Ctrl-C at the terminal is ours to handle
+            env={**os.environ, "TMPDIR": str(folder)},
         )
-        if process.poll() is not None:
-            raise LabError(f"the emulator did not start: {log.read_text().strip()}")
-        return process
+    wait_until(
+        lambda: (folder / "qmp.sock").exists() or process.poll() is not None,
+        what="QEMU to open its monitor",
+        deadline_s=EXIT_DEADLINE_S,
+        interval_s=0.02,
+    )
+    if process.poll() is not None:
+        raise LabError(f"the emulator did not start: {log.read_text().strip()}")
+    return process
 
 
 def pidfile(folder: Path) -> Path:

@@ -64,7 +64,7 @@ class Session:
 
     lab: Lab
     access: Access
-    host: SshRunner
+    host: Runner
     peer: Runner
     libvirt: Libvirt
     watcher: Watcher
@@ -128,7 +128,7 @@ def _prepare(  # noqa: PLR0917 - one step of session(), cut out for length
     lab: Lab,
     access: Access,
     boot: GuestBoot,
-    host: SshRunner,
+    host: Runner,
     watcher: Watcher,
     undo: ExitStack,
     mtu: int,
@@ -207,7 +207,7 @@ def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
         f"{ON_HOST}/{boot.image_key}/guest.cpio.gz": boot.image,
     }
     there = host.run(("ls", *wanted), check=False).stdout.split()
-    for remote in wanted.keys() - there:
+    for remote in [name for name in wanted if name not in there]:
         host.run(("mkdir", "-p", str(Path(remote).parent)))
         host.put(wanted[remote], f"{remote}.unfinished")
         host.run(("mv", f"{remote}.unfinished", remote))

@@ -1,0 +1,29 @@
+"""What figures are made with, as the host tells it."""
+
+from __future__ import annotations
+
+from zclab.lab.session import Session
+from zclab.model import Provenance
+from zclab.netperf import VERSION_ARGV, parse_version
+from zclab.runner import read_text
+
+
+def seen_on_host(session: Session) -> Provenance:
+    """Say what the host of a session is and runs."""
+    host = session.host
+    cpu_models = [
+        line.partition(": ")[2]
+        for line in read_text(host, "/proc/cpuinfo").splitlines()
+        if line.startswith("model name")
+    ]
+    qemu = host.run(("qemu-system-x86_64", "--version")).stdout.splitlines()[0]
+    return Provenance(
+        cpu_model=cpu_models[0] if cpu_models else "unknown",
+        versions={
+            "host_kernel": host.run(("uname", "-r")).stdout.strip(),
+            "libvirt": session.libvirt.version(),
+            "qemu": qemu.removeprefix("QEMU emulator version "),
+            "netperf": parse_version(host.run(VERSION_ARGV, check=False).stdout),
+        },
+        command_lines={"host_kernel": read_text(host, "/proc/cmdline").strip()},
+    )

@@ -1,0 +1,313 @@
+"""Runs in virtual time: states that trials start from, and trials that all start afresh.
+
+A trial starts from the saved state of a host with a guest in a mode, does its one workload, and is
+gone: what else a run has in its plan, and in which order or on which core it runs, changes no
+figure.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zclab import errors
+from zclab.bench.plan import Order, Planned
+from zclab.build.cache import Artifact, file_hash, get_or_build, prune
+from zclab.build.image import BUSYBOX, RECIPES
+from zclab.errors import LabError, ZclabError
+from zclab.lab import emulated
+from zclab.lab.artifacts import Artifacts, EmulatedHost
+from zclab.lab.keys import KeyPair
+from zclab.lab.machine import Hardware
+from zclab.lab.seed import ON_HOST, write_seed
+from zclab.lab.virtual import (
+    STATE,
+    Running,
+    VirtualMachine,
+    running,
+    scratch,
+    write_initrd,
+)
+from zclab.model import Emulator, Lab, ModeName, Provenance, Sample, Switch, Trial
+from zclab.progress import Progress
+
+PROGRAM = "zclab.bench.inside"
+SEED = b"zclab"
+NAME = "virtual"
+"""What the lab is called inside: a name of the user's would change the host's memory."""
+
+RECIPE = 1
+"""Counts changes here that make another state of the same inputs."""
+
+KEPT_STATES = 8
+PHASE_US = 137
+"""How much later each start begins than the one before it: no multiple of a timer's period."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one trial."""
+
+    trial: Trial
+    samples: tuple[Sample, ...]
+    raw: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualLab:
+    """A lab in virtual time: what it is made of, and what all its trials have in common."""
+
+    lab: Lab
+    artifacts: Artifacts
+    host: EmulatedHost
+    settings: Emulator
+    mtu: int
+    offloads: Switch
+
+    @classmethod
+    def of(cls, lab: Lab, artifacts: Artifacts, *, mtu: int, offloads: Switch) -> VirtualLab:
+        """Return the lab in virtual time; raises LabError for one that is not emulated."""
+        if lab.emulator is None or artifacts.host is None:
+            raise LabError(f"{lab.name}: virtual time needs an emulated lab")
+        return cls(
+            lab=lab.model_copy(update={"name": NAME}),
+            artifacts=artifacts,
+            host=artifacts.host,
+            settings=lab.emulator,
+            mtu=mtu,
+            offloads=offloads,
+        )
+
+    def order(
+        self, mode: ModeName | None = None, trials: tuple[Planned, ...] = (), phase_us: int = 0
+    ) -> str:
+        """Return the order for the next part of the experiment."""
+        return Order(
+            lab=self.lab,
+            kernel_key=self.artifacts.kernel.key,
+            image_key=self.artifacts.guest_image.key,
+            mtu=self.mtu,
+            offloads=self.offloads,
+            mode=mode,
+            trials=trials,
+            phase_us=phase_us,
+        ).model_dump_json()
+
+    def machine(
+        self, folder: Path, *, initrd: Path | None = None, state: Path | None = None
+    ) -> VirtualMachine:
+        """Return the machine with its files in ``folder``, from an ``initrd`` or a ``state``."""
+        return VirtualMachine(
+            hardware=Hardware(
+                name=folder.name,
+                folder=folder,
+                emulator=self.host.emulator.binary,
+                firmware=self.host.emulator.firmware_dirs,
+                kernel=self.artifacts.kernel.bzimage,
+                settings=self.settings,
+            ),
+            cpu_model=self.cpu_model,
+            initrd=initrd,
+            state=state,
+        )
+
+    @property
+    def cpu_model(self) -> str:
+        """QEMU's CPU model: copies take an instruction for 8 bytes (see docs/cost-model.md)."""
+        return f"{self.settings.cpu_model},-erms,-fsrm"
+
+
+def host_state(virtual: VirtualLab, progress: Progress) -> Artifact:
+    """Return the state of a host that is ready for a guest, made if need be."""
+    code = program_files()
+
+    def build(folder: Path) -> None:
+        progress(0, None, "booting the host in virtual time, once for each kernel and image")
+        with scratch(emulated.root()) as place:
+            initrd = place / "initrd"
+            _write_host(virtual, code, place, initrd)
+            machine = virtual.machine(place, initrd=initrd)
+            with running(machine, virtual.order()) as host:
+                _advance(host, "host", folder)
+
+    inputs = {
+        "recipe": RECIPE,
+        "artifacts": virtual.artifacts.keys,
+        "code": {name: file_hash(path) for name, path in code.items()},
+        "cpu_model": virtual.cpu_model,
+        "order": virtual.order(),
+    }
+    return _state("host", inputs, build, progress)
+
+
+def guest_state(
+    virtual: VirtualLab, host: Artifact, mode: ModeName, progress: Progress
+) -> Artifact:
+    """Return the state of a host with a guest that has carried data in a mode."""
+
+    def build(folder: Path) -> None:
+        progress(0, None, f"{mode}: booting a guest in virtual time, once for each mode")
+        with _resumed(virtual, host, virtual.order(mode)) as resumed:
+            _advance(resumed, "guest", folder)
+
+    return _state("guest", {"recipe": RECIPE, "host": host.key, "mode": mode}, build, progress)
+
+
+def run_trial(virtual: VirtualLab, state: Artifact, planned: Planned, start: int) -> Outcome:
+    """Run one trial from a guest's state; ``start`` tells it from others of the same kind."""
+    mode = planned.dimensions.mode
+    order = virtual.order(mode, (planned,), start * PHASE_US)
+    trial: Trial | None = None
+    samples: tuple[Sample, ...] = ()
+    raw = []
+    with _resumed(virtual, state, order) as resumed:
+        for message in resumed.messages():
+            match message["kind"]:
+                case "trial":
+                    trial = Trial.model_validate(message["trial"])
+                    samples = tuple(Sample.model_validate(s) for s in message["samples"])
+                    break
+                case "raw":
+                    raw.append((message["name"], message["text"]))
+                case "failed":
+                    raise _error(message)
+    if trial is None:
+        raise LabError(f"{mode}: {planned.workload.label}: the host gave no result")
+    return Outcome(trial=trial, samples=samples, raw=tuple(raw))
+
+
+def run_trials(
+    virtual: VirtualLab,
+    trials: Sequence[Planned],
+    progress: Progress,
+    *,
+    jobs: int,
+    on_provenance: Callable[[Provenance], None],
+) -> Iterator[Outcome]:
+    """Run trials, ``jobs`` of them side by side, and yield what came of each in their order."""
+    host = host_state(virtual, progress)
+    on_provenance(_provenance(host))
+    modes = tuple(dict.fromkeys(planned.dimensions.mode for planned in trials))
+    with ThreadPoolExecutor(jobs) as pool:
+        states = dict(
+            zip(
+                modes,
+                pool.map(lambda m: guest_state(virtual, host, m, progress), modes),
+                strict=True,
+            )
+        )
+        progress(0, len(trials), "starting")
+        outcomes = pool.map(
+            lambda planned: run_trial(
+                virtual, states[planned.dimensions.mode], planned, planned.dimensions.boot
+            ),
+            trials,
+        )
+        for done, outcome in enumerate(outcomes, start=1):
+            progress(done, len(trials), f"{outcome.trial.mode}: {outcome.trial.workload}")
+            yield outcome
+
+
+def program_files(program: str = PROGRAM) -> dict[str, Path]:
+    """Return the files of a module and of all of zclab that it imports, by their names."""
+    top = Path(__file__).parents[2]
+    files: dict[str, Path] = {}
+    pending = {program}
+    while pending:
+        module = pending.pop()
+        stem = module.replace(".", "/")
+        for name in (f"{stem}.py", f"{stem}/__init__.py"):
+            if name not in files and (top / name).is_file():
+                files[name] = top / name
+                pending |= {*_imports(top / name), module.rpartition(".")[0]}
+    return dict(sorted(files.items()))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the names of zclab that a module imports: modules, and what may be modules."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("zclab"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zclab"):
+            yield str(node.module)
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def _write_host(virtual: VirtualLab, code: dict[str, Path], place: Path, initrd: Path) -> None:
+    """Write everything a host in memory consists of."""
+    artifacts = virtual.artifacts
+    seed = place / "seed.tar"
+    write_seed(
+        seed,
+        user=KeyPair.generate(SEED, "user"),
+        host=KeyPair.generate(SEED, "host"),
+        files={
+            f"{ON_HOST}/{artifacts.kernel.key}/bzImage": artifacts.kernel.bzimage,
+            f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
+            **{f"usr/lib/zclab/python/{name}": path for name, path in code.items()},
+        },
+    )
+    image = virtual.host.image.path
+    files = {
+        "bin/busybox": image.parent / BUSYBOX,
+        "init": RECIPES / "host" / "initramfs" / "init",
+        "host.squashfs": image,
+        "seed.tar": seed,
+    }
+    write_initrd(initrd, files, place)
+
+
+@contextmanager
+def _resumed(virtual: VirtualLab, state: Artifact, order: str) -> Iterator[Running]:
+    with scratch(emulated.root()) as place:
+        machine = virtual.machine(place, state=state.path / STATE)
+        with running(machine, order) as resumed:
+            yield resumed
+
+
+def _advance(host: Running, until: str, folder: Path) -> None:
+    """Let a host go on until it pauses, and keep its state and what it said."""
+    said = []
+    for message in host.messages():
+        if message["kind"] == "failed":
+            raise _error(message)
+        if message["kind"] == "trial" and message["trial"]["status"] != "ok":
+            raise LabError(message["trial"]["reason"])
+        said.append(message)
+    if said[-1].get("at") != until:
+        raise LabError(f"the host came to its end before the {until} was ready")
+    host.save(folder / STATE)
+    (folder / "messages.json").write_text(json.dumps(said[:-1], indent=1))
+    (folder / "console.log").write_bytes((host.folder / "console.log").read_bytes())
+
+
+def _state(
+    kind: str,
+    inputs: dict[str, Any],
+    build: Callable[[Path], None],
+    progress: Progress,
+) -> Artifact:
+    artifact = get_or_build(f"{kind}-state", inputs, build, progress=progress)
+    if not artifact.cached:
+        prune(f"{kind}-state", keep=KEPT_STATES)
+    return artifact
+
+
+def _provenance(host: Artifact) -> Provenance:
+    """Return what a host said of itself on its way to a state."""
+    for message in json.loads((host.path / "messages.json").read_text()):
+        if message.pop("kind") == "provenance":
+            return Provenance.model_validate(message)
+    raise LabError(f"{host.path}: a state without provenance; `invoke clean --kind=host-state`")
+
+
+def _error(message: dict[str, Any]) -> ZclabError:
+    """Return the error that ended the experiment on the host."""
+    kind = getattr(errors, message["error"], ZclabError)
+    return kind(message["message"]) if issubclass(kind, ZclabError) else ZclabError()

@@ -1,0 +1,189 @@
+"""The emulated host in virtual time, where every start from one state is the same start.
+
+The emulator counts instructions and makes each one nanosecond; one thread runs everything, there
+are no disks and no way in, and all randomness comes from one seed. What is left that could tell
+two runs apart is what they were asked to do: the order, which the host reads from a file that the
+emulator shows it. What it answers goes out over a serial line.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zclab.errors import KernelReportError, LabError
+from zclab.host.console import ConsoleWatch
+from zclab.lab import machine
+from zclab.lab.machine import KERNEL_COMMAND_LINE, Hardware
+from zclab.runner import wait_until
+
+ORDER_BYTES = 1 << 16
+"""The host learns the length of its order once; later orders are filled up to it."""
+
+DEADLINE_S = 1800
+"""Of this machine's time, without a word from the host: virtual time has deadlines of its own."""
+
+POLL_S = 0.02
+STATE = "state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualMachine:
+    """A host in virtual time, from power-on (``initrd``) or from a ``state``.
+
+    ``plugins`` are QEMU's ``-plugin`` arguments; a plugin watches and changes nothing.
+    """
+
+    hardware: Hardware
+    cpu_model: str
+    initrd: Path | None = None
+    state: Path | None = None
+    plugins: tuple[str, ...] = ()
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """QEMU's command line."""
+        folder = self.hardware.folder
+        origin: tuple[str, ...] = ()
+        if self.initrd:
+            origin = ("-initrd", str(self.initrd))
+        if self.state:
+            origin = ("-incoming", f"file:{self.state}")
+        return (
+            *self.hardware.argv,
+            *("-accel", "tcg,thread=single", "-cpu", self.cpu_model, "-smp", "1"),
+            *("-icount", "shift=0,sleep=off", "-seed", "1"),
+            *("-rtc", "base=2026-01-01T00:00:00,clock=vm"),
+            *("-append", KERNEL_COMMAND_LINE),
+            *("-device", "pvpanic-pci", "-action", "panic=pause"),
+            *("-fw_cfg", f"name=opt/zclab/order,file={folder}/order"),
+            *("-serial", f"file:{folder}/console.log"),
+            *("-serial", f"file:{folder}/outbox"),
+            *(word for plugin in self.plugins for word in ("-plugin", plugin)),
+            *origin,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A started host in virtual time."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Yield what the host says, until it pauses (the last message) or has come to its end.
+
+        Raises LabError where the emulator ends before, or where nothing is said any more, and
+        KernelReportError where the host's kernel reports a bug.
+        """
+        watch = ConsoleWatch()
+        heard_at = time.monotonic()
+        with (
+            (self.folder / "outbox").open("rb") as outbox,
+            (self.folder / "console.log").open(errors="replace") as console,
+        ):
+            rest = b""
+            while True:
+                ended = self.process.poll() is not None
+                *lines, rest = (rest + outbox.read()).split(b"\n")
+                for line in lines:
+                    heard_at = time.monotonic()
+                    message = json.loads(line)
+                    yield message
+                    if message["kind"] in {"paused", "end"}:
+                        return
+                if report := watch.feed(console.read()):
+                    shown = "\n  ".join((report.title, *report.lines))
+                    raise KernelReportError(f"the kernel of the host reported: {shown}")
+                if ended:
+                    raise LabError(f"the emulated host ended by itself\n{self._last_words()}")
+                if time.monotonic() - heard_at > DEADLINE_S:
+                    raise LabError(
+                        f"the host said nothing for {DEADLINE_S} s\n{self._last_words()}"
+                    )
+                time.sleep(POLL_S)
+
+    def save(self, path: Path) -> None:
+        """Write the state of a machine that has paused to a file."""
+        wait_until(self._stands_still, what="the host's machine to stand still", deadline_s=60)
+        machine.monitor(self.folder, "migrate", {"uri": f"file:{path}"})
+        wait_until(
+            lambda: self._migration() in {"completed", "failed"},
+            what="the state to be written",
+            deadline_s=600,
+        )
+        if self._migration() != "completed":
+            raise LabError(f"{path}: the emulator could not write its state")
+
+    def resume(self) -> None:
+        """Let a machine go on that came from a state."""
+        wait_until(
+            lambda: self._migration() == "completed", what="the state to be read", deadline_s=600
+        )
+        machine.monitor(self.folder, "cont")
+
+    def _stands_still(self) -> bool:
+        status: Any = machine.monitor(self.folder, "query-status")
+        return bool(status["status"] == "guest-panicked")
+
+    def _migration(self) -> str:
+        status: Any = machine.monitor(self.folder, "query-migrate")
+        return str(status.get("status", ""))
+
+    def _last_words(self) -> str:
+        log = self.folder / "emulator.log"
+        console = self.folder / "console.log"
+        lines = [*log.read_text(errors="replace").splitlines()[-5:]]
+        lines += console.read_text(errors="replace").splitlines()[-15:]
+        return "\n".join(f"  {line}" for line in lines)
+
+
+@contextmanager
+def running(virtual: VirtualMachine, order: str) -> Iterator[Running]:
+    """Start a host with its order; it ends with this."""
+    folder = virtual.hardware.folder
+    (folder / "order").write_bytes(order.encode().ljust(ORDER_BYTES))
+    process = machine.start(virtual.argv, folder, with_me=True)
+    started = Running(folder=folder, process=process)
+    try:
+        if virtual.state:
+            started.resume()
+        yield started
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """Make a folder for one machine's sockets and logs; it goes with the machine."""
+    root.mkdir(parents=True, mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="virtual-", dir=root) as name:
+        yield Path(name)
+
+
+def write_initrd(path: Path, files: Mapping[str, Path], scratch_folder: Path) -> None:
+    """Write an initramfs of ``files``, by their names in it; executable ones stay so."""
+    root = scratch_folder / "root"
+    for name, source in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (root / name).symlink_to(source.resolve())
+    names = sorted(str(entry.relative_to(root)) for entry in root.rglob("*"))
+    pack = ("cpio", "--quiet", "--create", "--format=newc", "--reproducible", "--dereference")
+    _cpio((*pack, "--owner=0:0", "--null", f"--file={path}"), root, names)
+
+
+def _cpio(argv: Sequence[str], root: Path, names: Sequence[str]) -> None:
+    text = "".join(f"{name}\0" for name in names).encode()
+    done = subprocess.run(argv, cwd=root, input=text, capture_output=True, check=False)
+    if done.returncode:
+        raise LabError(f"cpio: {done.stderr.decode(errors='replace').strip()}")
