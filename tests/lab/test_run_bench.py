@@ -8,7 +8,8 @@ import pytest
 
 from zclab.bench.execute import execute
 from zclab.bench.plan import plan, select_workloads
-from zclab.bench.run import provenance
+from zclab.bench.provenance import seen_on_host
+from zclab.bench.run import made_with
 from zclab.host import netdev
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
@@ -45,7 +46,7 @@ def run_mode(session: Session, artifacts: Artifacts, mode: ModeName, root: Path)
         store = RunDirectory.create(
             lab=session.lab.name, clock="wall", modes=(mode,), command="test", out=path
         )
-        store.set_provenance(provenance(session, artifacts))
+        store.set_provenance(made_with(seen_on_host(session), artifacts))
         execute(session, boots, store, silent)
         if all(trial.status != "failed" for trial in store.results.trials):
             break

@@ -111,7 +111,7 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("  nic: 0000:02:00.0", "  netns: p", f"5: peer.nic: missing, allowed: {PCI}"),
         ("  nic: 0000:02:00.0", "  nic: eth1", f"6: peer.nic: found 'eth1', allowed: {PCI}"),
         ("kind", "guest: 3\nkind", "1: guest: found 3, allowed: the keys vcpus, memory_mib"),
-        ("kind", "clock: cpu\nkind", "1: clock: found 'cpu', allowed: wall"),
+        ("kind", "clock: cpu\nkind", "1: clock: found 'cpu', allowed: wall, virtual"),
         (
             "kind",
             "tunables:\n  threaded_napi: on\nkind",

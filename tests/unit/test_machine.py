@@ -12,16 +12,22 @@ from zclab.model import Emulator
 from zclab.runner import wait_until
 
 
-def a_machine(folder: Path, emulator: str = "qemu", nic: str = "e1000e") -> machine.Machine:
-    return machine.Machine(
+def hardware(folder: Path, emulator: str = "qemu", nic: str = "e1000e") -> machine.Hardware:
+    return machine.Hardware(
         name="t",
         folder=folder,
         emulator=Path(emulator),
         firmware=(Path("/usr/share/seabios"),),
         kernel=Path("bzImage"),
+        settings=Emulator(nic=nic),
+    )
+
+
+def a_machine(folder: Path, emulator: str = "qemu", nic: str = "e1000e") -> machine.Machine:
+    return machine.Machine(
+        hardware=hardware(folder, emulator, nic),
         image=Path("host.squashfs"),
         seed=Path("seed.tar"),
-        settings=Emulator(nic=nic),
         accelerator="tcg",
     )
 
@@ -45,7 +51,7 @@ def test_an_emulator_that_does_not_start_says_why(tmp_path: Path) -> None:
     emulator.chmod(0o755)
 
     with pytest.raises(LabError, match="no such machine"):
-        a_machine(tmp_path, str(emulator)).start(with_me=False)
+        machine.start(a_machine(tmp_path, str(emulator)).argv, tmp_path, with_me=False)
 
 
 def test_processes_are_told_by_the_pid_file_on_their_command_line(tmp_path: Path) -> None:
@@ -67,9 +73,9 @@ def test_an_emulator_of_a_run_ends_with_the_run_even_by_sigkill(tmp_path: Path) 
     script = f"""
 import os, signal
 from pathlib import Path
-from tests.unit.test_machine import a_machine
+from tests.unit.test_machine import a_machine, machine
 folder = Path({str(tmp_path)!r})
-a_machine(folder, folder / "emulator").start(with_me=True)
+machine.start(a_machine(folder, folder / "emulator").argv, folder, with_me=True)
 print("started", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

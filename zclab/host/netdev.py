@@ -140,6 +140,9 @@ shift 2
 echo "$threaded" > "/sys/class/net/$netdev/threaded"
 ethtool -K "$netdev" "$@"
 ip link set "$netdev" mtu "$mtu" up
+# A softirq, which this thread stands in for, does not wait for its turn either: on a busy CPU the
+# ring would overflow meanwhile.
+pgrep "^napi/$netdev-" | xargs -r -n 1 chrt --fifo --pid 1
 """
 
 

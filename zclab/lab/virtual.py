@@ -55,7 +55,9 @@ class VirtualMachine:
         if self.initrd:
             origin = ("-initrd", str(self.initrd))
         if self.state:
-            origin = ("-incoming", f"file:{self.state}")
+            # QEMU announces a machine that has arrived to its network, by this machine's clock.
+            quiet = ("-global", "migration.announce-rounds=0")
+            origin = ("-incoming", f"file:{self.state}", *quiet)
         return (
             *self.hardware.argv,
             *("-accel", "tcg,thread=single", "-cpu", self.cpu_model, "-smp", "1"),
