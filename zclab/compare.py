@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from zclab.model import METRICS, Dimensions, ModeName, Results, Sample, Trial
+from zclab.model import ModeName
+from zclab.results import METRICS, Dimensions, Results, Sample, Trial
 
 _CELL = tuple(
     name for name in Dimensions.model_fields if name not in ("mode", "boot", "repetition")
@@ -39,7 +40,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class ModeResult:
-    """What one mode did in one cell; ``metrics`` keeps the order of zclab.model.METRICS."""
+    """What one mode did in one cell; ``metrics`` keeps the order of zclab.results.METRICS."""
 
     mode: ModeName
     trials: tuple[Trial, ...]

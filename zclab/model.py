@@ -1,4 +1,4 @@
-"""The values everything else passes around: labs, workloads, trials, samples.
+"""The values everything else passes around: labs and workloads; results.py has what is measured.
 
 All are frozen and strict: an unknown key or a wrong type is an error, never a warning, because a
 typo that silently runs another experiment costs a day.
@@ -6,9 +6,8 @@ typo that silently runs another experiment costs a day.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import IPv4Interface
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,7 +24,6 @@ Direction = Literal["rx", "tx"]
 Switch = Literal["on", "off"]
 NicModel = Literal["e1000e", "igb"]
 Clock = Literal["wall", "virtual"]
-Status = Literal["ok", "invalid", "failed"]
 ThreadRole = Literal["vhost", "nic", "qemu", "kvm", "guest", "peer", "rest"]
 """What a host thread's CPU time was for; a vCPU thread's is split into ``kvm`` and ``guest``."""
 
@@ -184,119 +182,3 @@ class Workload(Value):
         """A short name for progress lines and tables, such as ``TCP_STREAM rx 16384``."""
         words = (self.name, self.direction, str(self.message_bytes))
         return " ".join(word for word in words if word)
-
-
-class Dimensions(Value):
-    """Everything a figure depends on by design; figures compare only where these are equal."""
-
-    mode: ModeName
-    workload: WorkloadName
-    direction: Direction | None
-    message_bytes: int
-    mtu: int
-    offloads: Switch
-    nic: str
-    streams: int
-    duration_s: float
-    boot: int
-    repetition: int
-
-
-class Trial(Dimensions):
-    """One mode x workload x repetition, and how it ended."""
-
-    status: Status
-    reason: str | None = None
-    evidence: dict[str, str | int | float | bool | None] = {}
-
-
-class Sample(Dimensions):
-    """One measured value with its unit."""
-
-    metric: str
-    value: float
-    unit: str
-
-
-class Metric(Value):
-    """What can be measured: its name in results, its heading in tables, its unit."""
-
-    name: str
-    title: str
-    unit: str
-    better: Literal["higher", "lower"]
-
-
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(name="throughput_mbps", title="throughput", unit="Mb/s", better="higher"),
-        Metric(name="received_mbps", title="received", unit="Mb/s", better="higher"),
-        Metric(name="sent_mbps", title="sent", unit="Mb/s", better="higher"),
-        Metric(name="transactions_per_s", title="transactions", unit="1/s", better="higher"),
-        Metric(name="latency_mean_us", title="mean latency", unit="us", better="lower"),
-        Metric(name="latency_p50_us", title="p50 latency", unit="us", better="lower"),
-        Metric(name="latency_p90_us", title="p90 latency", unit="us", better="lower"),
-        Metric(name="latency_p99_us", title="p99 latency", unit="us", better="lower"),
-        Metric(name="retransmissions", title="retransmitted", unit="segments", better="lower"),
-        Metric(name="service_demand_us_per_kb", title="host CPU", unit="us/KB", better="lower"),
-        Metric(
-            name="service_demand_us_per_transaction",
-            title="host CPU",
-            unit="us/trans",
-            better="lower",
-        ),
-        Metric(name="copied_bytes_per_payload_byte", title="copied", unit="B/B", better="lower"),
-        *(
-            Metric(name=f"cpu_{role}_s", title=f"{role} CPU", unit="s", better="lower")
-            for role in get_args(ThreadRole)
-        ),
-    )
-}
-"""Every metric a sample may have, in the order that tables show them."""
-
-
-def samples(dimensions: Dimensions, figures: Mapping[str, float]) -> tuple[Sample, ...]:
-    """Return one sample for each figure, keyed by the names of METRICS."""
-    shared = {name: getattr(dimensions, name) for name in Dimensions.model_fields}
-    return tuple(
-        Sample(**shared, metric=name, value=value, unit=METRICS[name].unit)
-        for name, value in figures.items()
-    )
-
-
-class RunInfo(Value):
-    """Which run it was; ``started`` is ISO 8601 in UTC."""
-
-    id: str
-    started: str
-    lab: str
-    clock: Clock
-    command: str
-
-
-class Provenance(Value):
-    """What the figures were made with, so that they can be made again.
-
-    ``artifacts`` maps a built thing (kernel, emulator, image) or an input (series, config) to its
-    content hash; ``versions`` a program to its version; ``command_lines`` a process to its argv.
-    """
-
-    cpu_model: str = ""
-    versions: dict[str, str] = {}
-    artifacts: dict[str, str] = {}
-    command_lines: dict[str, str] = {}
-
-
-class Results(Value):
-    """All that one run found out: ``results.json``, schema 1."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
-    )
-
-    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
-    run: RunInfo
-    provenance: Provenance = Provenance()
-    trials: tuple[Trial, ...] = ()
-    samples: tuple[Sample, ...] = ()

@@ -54,7 +54,7 @@ class NetperfResult:
 
     ``sent_bytes`` left the sending process, ``payload_bytes`` arrived at the receiving one (of UDP
     perhaps fewer); ``transactions`` is None for streams. ``figures`` maps metric names
-    (zclab.model.METRICS) to values.
+    (zclab.results.METRICS) to values.
     """
 
     elapsed_s: float

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from zclab.compare import Cell, Measured, ModeResult, Spread, compare
-from zclab.model import METRICS, Dimensions, Metric, ModeName, Results, WorkloadName
+from zclab.model import ModeName, WorkloadName
+from zclab.results import METRICS, Dimensions, Metric, Results
 
 # What the tables show of each workload: its result, its cost, and what explains them. All else is
 # in results.json.

@@ -16,7 +16,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from zclab.errors import ConfigError
-from zclab.model import Clock, Provenance, Results, RunInfo, Sample, Trial
+from zclab.model import Clock
+from zclab.results import Provenance, Results, RunInfo, Sample, Trial
 
 RUNS = Path("runs")
 RESULTS_FILE = "results.json"

@@ -13,9 +13,10 @@ from zclab.bench.run import made_with
 from zclab.host import netdev
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
-from zclab.model import ModeName, Results, Trial
+from zclab.model import ModeName
 from zclab.progress import silent
 from zclab.report import markdown
+from zclab.results import Results, Trial
 from zclab.store import RunDirectory, load
 
 pytestmark = pytest.mark.lab

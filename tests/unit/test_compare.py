@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from zclab.compare import Spread, compare, ratio, spread
-from zclab.model import Dimensions, ModeName, Results, RunInfo, Sample, Status, Trial, samples
+from zclab.model import ModeName
+from zclab.results import Dimensions, Results, RunInfo, Sample, Status, Trial, samples
 
 RUN = RunInfo(id="x", started="2026-11-22T18:53:20+00:00", lab="emulated", clock="wall", command="")
 

@@ -18,7 +18,8 @@ from zclab.host.cpu import (
     snapshot,
     thread_roles,
 )
-from zclab.model import METRICS, ThreadRole
+from zclab.model import ThreadRole
+from zclab.results import METRICS
 from zclab.testing import FakeRunner
 
 DATA = Path(__file__).parents[1] / "data" / "proc"

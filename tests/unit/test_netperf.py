@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from zclab.errors import ParseError
-from zclab.model import METRICS, Direction, Workload, WorkloadName
+from zclab.model import Direction, Workload, WorkloadName
 from zclab.netperf import netperf_argv, netserver_argv, parse, parse_version
+from zclab.results import METRICS
 
 DATA = Path(__file__).parents[1] / "data" / "netperf"
 

@@ -10,18 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from zclab.model import (
-    Dimensions,
-    ModeName,
-    Provenance,
-    Results,
-    RunInfo,
-    Sample,
-    Status,
-    Trial,
-    samples,
-)
+from zclab.model import ModeName
 from zclab.report import markdown, render
+from zclab.results import Dimensions, Provenance, Results, RunInfo, Sample, Status, Trial, samples
 
 RUN = RunInfo(
     id="20261122-185320-3-modes-1a2b",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zclab.errors import ConfigError
-from zclab.model import Dimensions, Provenance, Trial, samples
+from zclab.results import Dimensions, Provenance, Trial, samples
 from zclab.store import RunDirectory, load, run_id
 
 DIMENSIONS = Dimensions(

@@ -13,11 +13,12 @@ from zclab.errors import CommandError, KernelReportError, ParseError, TrialError
 from zclab.host import copies, cpu, domain, netdev
 from zclab.host.guest import GuestNic, configure, find_nic
 from zclab.lab.session import MANAGEMENT, Session
-from zclab.model import ModeName, Sample, Status, ThreadRole, Trial, samples
+from zclab.model import ModeName, ThreadRole
 from zclab.modes import MODES
 from zclab.modes.base import Attachment, Evidence, Mode, Window
 from zclab.netperf import NetperfResult, netperf_argv, parse
 from zclab.progress import Progress
+from zclab.results import Sample, Status, Trial, samples
 from zclab.runner import Runner, SshRunner, read_text, wait_until, write_text
 from zclab.units import MIB
 

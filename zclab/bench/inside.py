@@ -25,8 +25,9 @@ from zclab.errors import ZclabError
 from zclab.lab.access import write_access
 from zclab.lab.seed import ON_HOST
 from zclab.lab.session import GuestBoot, session
-from zclab.model import ModeName, Sample, Trial
+from zclab.model import ModeName
 from zclab.progress import silent
+from zclab.results import Sample, Trial
 
 SEED = b"zclab"
 PAUSE_DEVICE = ("0x1b36", "0x0011")

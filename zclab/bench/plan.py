@@ -13,16 +13,8 @@ from typing import get_args
 from pydantic import ValidationError
 
 from zclab.errors import ConfigError
-from zclab.model import (
-    Dimensions,
-    Direction,
-    Lab,
-    ModeName,
-    Switch,
-    Value,
-    Workload,
-    WorkloadName,
-)
+from zclab.model import Direction, Lab, ModeName, Switch, Value, Workload, WorkloadName
+from zclab.results import Dimensions
 
 DIRECTIONS: dict[WorkloadName, tuple[Direction | None, ...]] = {
     "TCP_STREAM": ("rx", "tx"),

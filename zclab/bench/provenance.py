@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zclab.lab.session import Session
-from zclab.model import Provenance
 from zclab.netperf import VERSION_ARGV, parse_version
+from zclab.results import Provenance
 from zclab.runner import read_text
 
 

@@ -12,8 +12,9 @@ from zclab.bench.provenance import seen_on_host
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.lifecycle import console_of, opened
 from zclab.lab.session import Session
-from zclab.model import Lab, Provenance, Switch
+from zclab.model import Lab, Switch
 from zclab.progress import Progress
+from zclab.results import Provenance
 from zclab.store import RunDirectory
 
 

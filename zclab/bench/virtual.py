@@ -34,8 +34,9 @@ from zclab.lab.virtual import (
     scratch,
     write_initrd,
 )
-from zclab.model import Emulator, Lab, ModeName, Provenance, Sample, Switch, Trial
+from zclab.model import Emulator, Lab, ModeName, Switch
 from zclab.progress import Progress
+from zclab.results import Provenance, Sample, Trial
 
 PROGRAM = "zclab.bench.inside"
 SEED = b"zclab"
