@@ -1,7 +1,7 @@
-"""The text of a lab file: from bytes to plain data that knows the line of every key.
+"""The text of a lab, suite or gates file: from bytes to plain data that knows each key's line.
 
 Plain YAML words mean what they mean in JSON and are text otherwise, so that ``0000:01:00.0`` is
-not a number in base 60 and ``on`` is not ``true``. Aliases and tags are rejected: a lab says what
+not a number in base 60 and ``on`` is not ``true``. Aliases and tags are rejected: a file says what
 it is.
 """
 
@@ -32,15 +32,18 @@ class Document:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path) -> Document:
-        """Return a file's document; raise ConfigError where it is not a YAML mapping."""
+    def read(cls, path: Path, *, example: str = "labs/emulated.yaml") -> Document:
+        """Return a file's document; raise ConfigError where it is not a YAML mapping.
+
+        ``example`` is a file of the same kind for those who wonder what one looks like.
+        """
         document = cls(shown_path(path))
         node = _compose(_text(path, document.shown), document.shown)
         if node is None:
-            raise ConfigError(f"{document.shown}: empty; start from a copy of labs/emulated.yaml")
+            raise ConfigError(f"{document.shown}: empty; start from a copy of {example}")
         if not isinstance(node, yaml.MappingNode):
             where = f"{document.shown}:{_line(node)}"
-            raise ConfigError(f"{where}: not a lab; a lab is keys with values, as 'kind: emulated'")
+            raise ConfigError(f"{where}: not keys with values; for an example see {example}")
         document.data = document._plain(node, ())
         return document
 
@@ -115,7 +118,7 @@ def _text(path: Path, shown: str) -> str:
     except OSError as exc:
         raise ConfigError(f"{shown}: cannot be read: {exc.strerror}") from exc
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{shown}: longer than {MAX_BYTES // 1024} KiB; is it a lab file?")
+        raise ConfigError(f"{shown}: longer than {MAX_BYTES // 1024} KiB; is it a file for zclab?")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -135,7 +138,7 @@ def _compose(text: str, shown: str) -> yaml.Node | None:
     except yaml.YAMLError as exc:
         raise ConfigError(f"{shown}: not YAML: {str(exc).splitlines()[0]}") from exc
     except RecursionError as exc:
-        raise ConfigError(f"{shown}: nested too deep for a lab file") from exc
+        raise ConfigError(f"{shown}: nested too deep") from exc
     return node
 
 

@@ -152,7 +152,7 @@ def test_a_wrong_value_or_key(old: str, new: str, error: str) -> None:
     [
         ("", ": empty; start from a copy of labs/emulated.yaml"),
         ("# only this\n", ": empty; start from a copy of labs/emulated.yaml"),
-        ("- a\n", ":1: not a lab; a lab is keys with values, as 'kind: emulated'"),
+        ("- a\n", ":1: not keys with values; for an example see labs/emulated.yaml"),
         ("kind: a: b\n", ":1: not YAML: mapping values are not allowed here"),
         (
             "a: [1,\n  2\n",
@@ -172,8 +172,8 @@ def test_a_wrong_value_or_key(old: str, new: str, error: str) -> None:
         ),
         (GOOD + "? [a]\n: b\n", ":7: a key must be one word"),
         (b"# lab\n# caf\xe9\n", ":2: byte 0xe9 is not UTF-8; save the file as UTF-8"),
-        ("#" * 70_000, ": longer than 64 KiB; is it a lab file?"),
-        ("[" * 5_000, ": nested too deep for a lab file"),
+        ("#" * 70_000, ": longer than 64 KiB; is it a file for zclab?"),
+        ("[" * 5_000, ": nested too deep"),
     ],
 )
 def test_a_file_that_is_not_a_lab_at_all(text: str | bytes, error: str) -> None:
