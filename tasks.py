@@ -119,8 +119,10 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "workload": "TCP_STREAM, TCP_RR or UDP_STREAM; repeatable, all by default",
         "direction": "rx (peer to guest) or tx; repeatable, both by default",
         "message-bytes": "size of a message; repeatable",
-        "repetitions": "guest boots for each mode",
-        "duration": "seconds for each trial",
+        "repetitions": "guest boots for each mode, 3; in virtual time starts, 8",
+        "duration": "seconds for each trial, 2; in virtual time a fixed amount of data",
+        "clock": "wall, or virtual: exact, an instruction is a nanosecond; default: the lab's",
+        "jobs": "trials side by side in virtual time, one for each core by default",
         "offloads": "on or off: TSO, GSO and GRO of guest, host and peer",
         "mtu": "of guest, host and peer, in bytes",
         "keep": "leave the lab up",
@@ -139,10 +141,12 @@ def run_bench(
     workload: list[str],
     direction: list[str],
     message_bytes: list[str],
-    repetitions: int = 3,
-    duration: float = 2.0,
+    repetitions: int = 0,
+    duration: float = 0.0,
+    clock: str = "",
     offloads: str = "on",
     mtu: int = 1500,
+    jobs: int = 0,
     keep: bool = False,
     out: str = "",
     lab: str = "emulated",
@@ -153,7 +157,7 @@ def run_bench(
     debug: bool = False,
 ) -> None:
     """Compare the modes: boot, drive netperf, print a table."""
-    loaded = commands.load(lab, name=name, nic=nic)
+    loaded = commands.load(lab, name=name, nic=nic, clock=clock)
     commands.bench(
         loaded,
         lambda: commands.build_lab(loaded, source=source, series=series, debug=debug),
@@ -165,6 +169,7 @@ def run_bench(
         duration_s=duration,
         mtu=mtu,
         offloads=offloads,
+        jobs=jobs,
         keep=keep,
         out_dir=out,
     )

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec
 
@@ -18,8 +19,16 @@ from rich.console import Console
 
 from zclab import checks, report
 from zclab import doctor as diagnosis
-from zclab.bench.plan import estimate_s, plan, select_modes, select_workloads
-from zclab.bench.run import run
+from zclab.bench.plan import (
+    AMOUNTS,
+    STARTS,
+    estimate_s,
+    plan,
+    select_modes,
+    select_workloads,
+    virtual_estimate_s,
+)
+from zclab.bench.run import run, run_virtual
 from zclab.build import cache
 from zclab.build import emulator as emulator_build
 from zclab.build import kernel as kernel_build
@@ -97,9 +106,9 @@ def images(*, update: bool) -> None:
         out.print(f"{name} image ({size}, {len(image.packages)} packages): {image.path}")
 
 
-def load(lab: str, *, name: str = "", nic: str = "") -> Lab:
-    """Return the lab of the options ``--lab``, ``--name`` and ``--nic``."""
-    return with_overrides(load_lab(lab, name=name or None), nic=nic or None)
+def load(lab: str, *, name: str = "", nic: str = "", clock: str = "") -> Lab:
+    """Return the lab of the options ``--lab``, ``--name``, ``--nic`` and ``--clock``."""
+    return with_overrides(load_lab(lab, name=name or None), nic=nic or None, clock=clock or None)
 
 
 def lab_up(lab: Lab, artifacts: Artifacts) -> None:
@@ -157,13 +166,17 @@ def bench(
     duration_s: float,
     mtu: int,
     offloads: str,
+    jobs: int,
     keep: bool,
     out_dir: str,
 ) -> None:
     """Run, print the table, and end with a TrialError where a trial has no valid figures.
 
-    ``build`` is called once all options are known to make sense.
+    ``build`` is called once all options are known to make sense. Of ``repetitions`` and
+    ``duration_s``, 0 is what the lab's clock needs.
     """
+    virtual = lab.clock == "virtual"
+    jobs = jobs or os.cpu_count() or 1
     chosen = select_modes(modes or MODES)
     boots = plan(
         lab,
@@ -172,15 +185,17 @@ def bench(
             names=workloads,
             directions=directions,
             message_bytes=[_number("--message-bytes", text) for text in message_bytes],
-            duration_s=duration_s,
+            duration_s=duration_s or (1.0 if virtual else 2.0),
+            amounts=AMOUNTS if virtual and not duration_s else None,
         ),
-        repetitions=repetitions,
+        repetitions=repetitions or (STARTS if virtual else 3),
         mtu=mtu,
         offloads=_switch(offloads),
     )
     trials = sum(len(boot.trials) for boot in boots)
-    estimate = format_duration(estimate_s(boots))
-    out.print(f"lab {lab.name}: {len(boots)} guest boots, {trials} trials, about {estimate}")
+    estimate = format_duration(virtual_estimate_s(boots, jobs) if virtual else estimate_s(boots))
+    what = "starts" if virtual else "guest boots"
+    out.print(f"lab {lab.name}: {len(boots)} {what}, {trials} trials, about {estimate}")
     store = RunDirectory.create(
         lab=lab.name,
         clock=lab.clock,
@@ -191,16 +206,13 @@ def bench(
     artifacts = build()
     try:
         with shown("run-bench") as progress:
-            run(
-                lab,
-                artifacts,
-                boots,
-                store,
-                keep=keep,
-                mtu=mtu,
-                offloads=_switch(offloads),
-                progress=progress,
+            go = (
+                partial(run_virtual, jobs=jobs)
+                if lab.clock == "virtual"
+                else partial(run, keep=keep)
             )
+            switch = _switch(offloads)
+            go(lab, artifacts, boots, store, mtu=mtu, offloads=switch, progress=progress)
     finally:
         if store.results.trials:
             out.print(report.render(store.results))

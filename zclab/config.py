@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from zclab.errors import ConfigError
 from zclab.labfile import Document
-from zclab.model import Emulator, Lab
+from zclab.model import Emulator, Lab, Value
 from zclab.strict import allowed, find, found, parse, schema_at, yaml_names
 
 LABS = Path(__file__).resolve().parent.parent / "labs"
@@ -28,21 +29,32 @@ def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
     return parse(document, Lab, {"name": name or path.stem}, remedies)
 
 
-def with_overrides(lab: Lab, *, nic: str | None = None) -> Lab:
+def with_overrides(lab: Lab, *, nic: str | None = None, clock: str | None = None) -> Lab:
     """Return the lab with what the command line says in place of its file."""
-    if nic is None:
-        return lab
-    if lab.emulator is None:
-        raise ConfigError(
-            f"--nic {nic}: lab '{lab.name}' is of kind {lab.kind}, so its NIC is the one its host "
-            f"has at {lab.nic}; leave --nic out"
-        )
+    for option, value in (("nic", nic), ("clock", clock)):
+        if value is not None and lab.emulator is None:
+            msg = (
+                f"--{option} {value}: lab '{lab.name}' is of kind {lab.kind}: only an emulated one "
+                f"has a {option} to choose; leave --{option} out"
+            )
+            raise ConfigError(msg)
+    if clock is not None:
+        lab = lab.model_copy(update={"clock": _checked(Lab, "clock", clock)})
+    if lab.emulator and nic is not None:
+        emulator = lab.emulator.model_copy(update={"nic": _checked(Emulator, "nic", nic)})
+        lab = lab.model_copy(update={"emulator": emulator})
+    return lab
+
+
+def _checked(model: type[Value], key: str, value: str) -> str:
+    """Return an option's value, if the key that it stands in for may have it."""
+    annotation: Any = model.model_fields[key].annotation
     try:
-        emulator = Emulator.model_validate({**lab.emulator.model_dump(), "nic": nic})
+        TypeAdapter(annotation).validate_python(value)
     except ValidationError as exc:
-        nics = allowed(schema_at(Emulator, ("nic",)))
-        raise ConfigError(f"--nic: found {found(nic)}, allowed: {nics}") from exc
-    return lab.model_copy(update={"emulator": emulator})
+        choices = allowed(schema_at(model, (key,)))
+        raise ConfigError(f"--{key}: found {found(value)}, allowed: {choices}") from exc
+    return value
 
 
 def lab_names() -> tuple[str, ...]:

@@ -168,13 +168,15 @@ class Workload(Value):
     """A netperf test with its parameters.
 
     ``direction`` is ``rx`` (peer to guest) or ``tx`` (guest to peer); the transactions of
-    ``TCP_RR`` go both ways, so it has none.
+    ``TCP_RR`` go both ways, so it has none. It goes by its duration or, given ``amount``, by what
+    it moves: payload bytes of a stream, transactions of ``TCP_RR``.
     """
 
     name: WorkloadName
     direction: Direction | None
     message_bytes: Annotated[int, Field(ge=1, le=1 << 20)]
     duration_s: Annotated[float, Field(gt=0, le=3600)]
+    amount: Annotated[int, Field(ge=1)] | None = None
     streams: Annotated[int, Field(ge=1, le=64)] = 1
 
     @property

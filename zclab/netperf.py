@@ -73,20 +73,20 @@ def netperf_argv(
     workload: Workload,
     *,
     target: str,
-    payload_bytes: int | None = None,
+    amount: int | None = None,
     port: int = CONTROL_PORT,
 ) -> tuple[str, ...]:
     """Return the command for one stream of ``workload`` to the netserver at ``target``.
 
-    It ends after the workload's duration, rounded up to a whole second, or, given
-    ``payload_bytes``, when at least so many bytes have been sent (of TCP_RR, which counts
-    transactions where streams count bytes: after so many transactions). UDP_STREAM always goes by
-    its duration, for its receiver would wait for lost bytes for ever.
+    It ends after the workload's duration, rounded up to a whole second, or, given an ``amount``
+    here or in the workload, when at least so many bytes have been sent, or transactions made.
+    UDP_STREAM always goes by its duration, for its receiver would wait for lost bytes for ever.
     """
     # netperf cuts a fraction off, and takes a duration of 0 for "for ever".
     limit = math.ceil(workload.duration_s)
-    if payload_bytes is not None and workload.name != "UDP_STREAM":
-        limit = -payload_bytes
+    amount = amount or workload.amount
+    if amount is not None and workload.name != "UDP_STREAM":
+        limit = -amount
     size = str(workload.message_bytes)
     options: tuple[str, ...]
     match workload.name:

@@ -24,7 +24,10 @@ Status = Literal["ok", "invalid", "failed"]
 
 
 class Dimensions(Value):
-    """Everything a figure depends on by design; figures compare only where these are equal."""
+    """Everything a figure depends on by design; figures compare only where these are equal.
+
+    ``boot`` tells guest boots apart, in virtual time starts from the state of a booted guest.
+    """
 
     mode: ModeName
     workload: WorkloadName
@@ -35,6 +38,7 @@ class Dimensions(Value):
     nic: str
     streams: int
     duration_s: float
+    amount: int | None = None
     boot: int
     repetition: int
 

@@ -226,8 +226,8 @@ def test_the_command_line_overrides_the_nic() -> None:
             "ssh-example",
             "igb",
             (
-                "--nic igb: lab 'ssh-example' is of kind ssh, so its NIC is the one its host has "
-                "at 0000:3b:00.0; leave --nic out"
+                "--nic igb: lab 'ssh-example' is of kind ssh: only an emulated one has a nic to "
+                "choose; leave --nic out"
             ),
         ),
     ],

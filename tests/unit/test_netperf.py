@@ -51,13 +51,13 @@ def test_udp_may_be_routed() -> None:
 
 
 def test_payload_bytes_bound_the_test_instead_of_its_duration() -> None:
-    argv = netperf_argv(workload(), target="192.0.2.2", payload_bytes=1_000_000)
+    argv = netperf_argv(workload(), target="192.0.2.2", amount=1_000_000)
 
     assert argv[argv.index("-l") + 1] == "-1000000"
 
 
 def test_udp_is_not_bounded_by_bytes_for_lost_ones_would_be_waited_for() -> None:
-    argv = netperf_argv(UDP, target="192.0.2.1", payload_bytes=1_000_000)
+    argv = netperf_argv(UDP, target="192.0.2.1", amount=1_000_000)
 
     assert argv[argv.index("-l") + 1] == "2"
 

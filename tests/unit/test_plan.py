@@ -146,6 +146,7 @@ def test_a_trial_s_dimensions_say_all_it_depends_on() -> None:
         "nic": "igb",
         "streams": 1,
         "duration_s": 2.0,
+        "amount": None,
         "boot": 0,
         "repetition": 0,
     }

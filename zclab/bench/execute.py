@@ -97,7 +97,7 @@ def execute(
         progress(done, total, f"{boot.mode}: booting guest {boot.number + 1} of {len(boots)}")
         try:
             with running_guest(session, boot) as guest:
-                _check_features(features, boot.mode, guest.nic)
+                check_features(features, boot.mode, guest.nic.virtio_features)
                 progress(done, total, f"{boot.mode}: checking that data arrives as it was sent")
                 integrity.check(session.peer, guest.runner, session.lab.network)
                 boot = ready(boot)
@@ -117,11 +117,14 @@ def execute(
                 raise
 
 
-def _check_features(seen: dict[str, ModeName], mode: ModeName, nic: GuestNic) -> None:
-    """Raise TrialError where two modes gave their guests different virtio devices."""
-    if nic.virtio_features is None:
+def check_features(seen: dict[str, ModeName], mode: ModeName, features: str | None) -> None:
+    """Raise TrialError where two modes gave their guests different virtio devices.
+
+    ``features`` is None for another device; ``seen`` has what earlier guests negotiated.
+    """
+    if features is None:
         return
-    seen.setdefault(nic.virtio_features, mode)
+    seen.setdefault(features, mode)
     if len(seen) > 1:
         shown = ", ".join(f"{features} in {name}" for features, name in seen.items())
         raise TrialError(f"guests negotiated different virtio features: {shown}")
@@ -303,7 +306,7 @@ def _count_copies(
     sender, target = guest.sender(planned)
     with copies.probing(guest.session.host):
         output = sender.run(
-            netperf_argv(workload, target=target, payload_bytes=amount), timeout_s=120
+            netperf_argv(workload, target=target, amount=amount), timeout_s=120
         ).stdout
         counts = copies.read(guest.session.host)
     result = parse(output, workload)

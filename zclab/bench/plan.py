@@ -6,7 +6,7 @@ rotated from one repetition to the next (A B, then B A), never run in blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from zclab.errors import ConfigError
 from zclab.model import Direction, Lab, ModeName, Switch, Value, Workload, WorkloadName
 from zclab.results import Dimensions
+from zclab.units import MIB
 
 DIRECTIONS: dict[WorkloadName, tuple[Direction | None, ...]] = {
     "TCP_STREAM": ("rx", "tx"),
@@ -26,11 +27,20 @@ DEFAULT_MESSAGE_BYTES: dict[WorkloadName, int] = {
     "TCP_RR": 1,
     "UDP_STREAM": 1472,
 }
+AMOUNTS: dict[WorkloadName, int] = {"TCP_STREAM": 128 * MIB, "TCP_RR": 4000}
+"""What trials in virtual time move, in bytes or transactions: there, more only takes longer.
+
+UDP_STREAM has none, see netperf_argv().
+"""
 _UDP_HEADER_BYTES = 28
 """IPv4 and UDP: what an MTU leaves less of for a datagram."""
 
 BOOT_S = 25.0
 """How long a guest's boot into a mode and its end take, about, on an emulated host."""
+VIRTUAL_TRIAL_S = 10.0
+"""What a trial takes in virtual time, from its state to its end."""
+STARTS = 8
+"""How many slightly different starts a figure in virtual time is the mean of."""
 TRIAL_S = 6.0
 """What a trial takes beside its duration: its CPU snapshots, its copy pass, its setup."""
 
@@ -85,9 +95,12 @@ def select_workloads(
     directions: Iterable[str] = (),
     message_bytes: Iterable[int] = (),
     duration_s: float = 5.0,
+    amounts: Mapping[WorkloadName, int] | None = None,
     streams: int = 1,
 ) -> tuple[Workload, ...]:
     """Return each workload of these names, directions and sizes; those not given are all.
+
+    Those that ``amounts`` names go by what they move, the others by ``duration_s``.
 
     Without ``message_bytes`` each workload has its own default size. A transaction goes both ways:
     where directions are given, TCP_RR is run only if it is named too. Raises ConfigError that
@@ -98,7 +111,14 @@ def select_workloads(
     _reject_unknown("--direction", directions, get_args(Direction))
     sizes = tuple(dict.fromkeys(message_bytes))
     return tuple(
-        _workload(name, direction, size, duration_s, streams)
+        _workload(
+            name=name,
+            direction=direction,
+            message_bytes=size,
+            duration_s=duration_s,
+            amount=(amounts or {}).get(name),
+            streams=streams,
+        )
         for name in DIRECTIONS
         if not names or name in names
         for direction in DIRECTIONS[name]
@@ -133,7 +153,8 @@ def plan(
     for repetition in range(repetitions):
         turn = repetition % len(modes)
         for mode in (*modes[turn:], *modes[:turn]):
-            number = len(boots)
+            # In virtual time a mode's starts are all from one boot, and numbered alike.
+            number = repetition if lab.clock == "virtual" else len(boots)
             trials = tuple(
                 Planned(
                     workload=workload,
@@ -147,6 +168,7 @@ def plan(
                         nic=lab.emulator.nic if lab.emulator else lab.nic,
                         streams=workload.streams,
                         duration_s=workload.duration_s,
+                        amount=workload.amount,
                         boot=number,
                         repetition=repetition,
                     ),
@@ -163,17 +185,14 @@ def estimate_s(boots: Sequence[Boot], *, boot_s: float = BOOT_S) -> float:
     return len(boots) * boot_s + sum(trial.workload.duration_s + TRIAL_S for trial in trials)
 
 
-def _workload(
-    name: WorkloadName, direction: Direction | None, size: int, duration_s: float, streams: int
-) -> Workload:
+def virtual_estimate_s(boots: Sequence[Boot], jobs: int) -> float:
+    """Return about how long the trials take in virtual time, once the states are there."""
+    return sum(len(boot.trials) for boot in boots) * VIRTUAL_TRIAL_S / jobs
+
+
+def _workload(**values: object) -> Workload:
     try:
-        return Workload(
-            name=name,
-            direction=direction,
-            message_bytes=size,
-            duration_s=duration_s,
-            streams=streams,
-        )
+        return Workload.model_validate(values)
     except ValidationError as exc:
         lines = (
             f"--{str(mistake['loc'][0]).replace('_', '-')}: {mistake['input']}: {mistake['msg']}"

@@ -6,13 +6,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from zclab.bench.execute import execute
+from zclab.bench.execute import check_features, execute
 from zclab.bench.plan import Boot
 from zclab.bench.provenance import seen_on_host
+from zclab.bench.virtual import VirtualLab, run_trials
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.lifecycle import console_of, opened
 from zclab.lab.session import Session
-from zclab.model import Lab, Switch
+from zclab.model import Lab, ModeName, Switch
 from zclab.progress import Progress
 from zclab.results import Provenance
 from zclab.store import RunDirectory
@@ -43,6 +44,33 @@ def run(
     finally:
         if console and console.exists():
             store.write_raw("host-console.log", console.read_text(errors="replace"))
+
+
+def run_virtual(
+    lab: Lab,
+    artifacts: Artifacts,
+    boots: Sequence[Boot],
+    store: RunDirectory,
+    *,
+    jobs: int,
+    mtu: int,
+    offloads: Switch,
+    progress: Progress,
+) -> None:
+    """Execute a plan in virtual time, ``jobs`` trials side by side."""
+    virtual = VirtualLab.of(lab, artifacts, mtu=mtu, offloads=offloads)
+    trials = [planned for boot in boots for planned in boot.trials]
+    features: dict[str, ModeName] = {}
+
+    def on_provenance(seen: Provenance) -> None:
+        store.set_provenance(made_with(seen, artifacts))
+
+    for outcome in run_trials(virtual, trials, progress, jobs=jobs, on_provenance=on_provenance):
+        for name, text in outcome.raw:
+            store.write_raw(name, text)
+        seen = outcome.trial.evidence.get("virtio_features")
+        store.add(outcome.trial, outcome.samples)
+        check_features(features, outcome.trial.mode, None if seen is None else str(seen))
 
 
 def made_with(seen: Provenance, artifacts: Artifacts) -> Provenance:

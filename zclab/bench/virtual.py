@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from zclab import errors
 from zclab.bench.plan import Order, Planned
 from zclab.build.cache import Artifact, file_hash, get_or_build, prune
 from zclab.build.image import BUSYBOX, RECIPES
-from zclab.errors import LabError, ZclabError
+from zclab.errors import KernelReportError, LabError, ZclabError
 from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts, EmulatedHost
 from zclab.lab.keys import KeyPair
@@ -70,6 +71,8 @@ class VirtualLab:
     settings: Emulator
     mtu: int
     offloads: Switch
+    stop: threading.Event
+    """Set by whoever ends a run: its machines are each waited for by a thread of their own."""
 
     @classmethod
     def of(cls, lab: Lab, artifacts: Artifacts, *, mtu: int, offloads: Switch) -> VirtualLab:
@@ -83,6 +86,7 @@ class VirtualLab:
             settings=lab.emulator,
             mtu=mtu,
             offloads=offloads,
+            stop=threading.Event(),
         )
 
     def order(
@@ -134,7 +138,7 @@ def host_state(virtual: VirtualLab, progress: Progress) -> Artifact:
             initrd = place / "initrd"
             _write_host(virtual, code, place, initrd)
             machine = virtual.machine(place, initrd=initrd)
-            with running(machine, virtual.order()) as host:
+            with running(machine, virtual.order(), virtual.stop) as host:
                 _advance(host, "host", folder)
 
     inputs = {
@@ -160,27 +164,34 @@ def guest_state(
     return _state("guest", {"recipe": RECIPE, "host": host.key, "mode": mode}, build, progress)
 
 
-def run_trial(virtual: VirtualLab, state: Artifact, planned: Planned, start: int) -> Outcome:
-    """Run one trial from a guest's state; ``start`` tells it from others of the same kind."""
-    mode = planned.dimensions.mode
-    order = virtual.order(mode, (planned,), start * PHASE_US)
-    trial: Trial | None = None
-    samples: tuple[Sample, ...] = ()
-    raw = []
-    with _resumed(virtual, state, order) as resumed:
-        for message in resumed.messages():
-            match message["kind"]:
-                case "trial":
-                    trial = Trial.model_validate(message["trial"])
-                    samples = tuple(Sample.model_validate(s) for s in message["samples"])
-                    break
-                case "raw":
-                    raw.append((message["name"], message["text"]))
-                case "failed":
-                    raise _error(message)
-    if trial is None:
-        raise LabError(f"{mode}: {planned.workload.label}: the host gave no result")
-    return Outcome(trial=trial, samples=samples, raw=tuple(raw))
+def run_trial(virtual: VirtualLab, state: Artifact, planned: Planned) -> Outcome:
+    """Run one trial from a guest's state; its boot tells it from others of the same kind.
+
+    One that the host cannot bring to an end is a failed one; KernelReportError goes through.
+    """
+    start = planned.dimensions.boot
+    order = virtual.order(planned.dimensions.mode, (planned,), start * PHASE_US)
+    raw: list[tuple[str, str]] = []
+    try:
+        with _resumed(virtual, state, order) as resumed:
+            for message in resumed.messages():
+                match message["kind"]:
+                    case "trial":
+                        return Outcome(
+                            trial=Trial.model_validate(message["trial"]),
+                            samples=tuple(map(Sample.model_validate, message["samples"])),
+                            raw=tuple(raw),
+                        )
+                    case "raw":
+                        raw.append((message["name"], message["text"]))
+                    case "failed":
+                        raise _error(message)
+        raise LabError("the host came to its end without a result")
+    except KernelReportError:
+        raise
+    except ZclabError as exc:
+        trial = Trial(**dict(planned.dimensions), status="failed", reason=str(exc))
+        return Outcome(trial=trial, samples=(), raw=tuple(raw))
 
 
 def run_trials(
@@ -196,23 +207,23 @@ def run_trials(
     on_provenance(_provenance(host))
     modes = tuple(dict.fromkeys(planned.dimensions.mode for planned in trials))
     with ThreadPoolExecutor(jobs) as pool:
-        states = dict(
-            zip(
-                modes,
-                pool.map(lambda m: guest_state(virtual, host, m, progress), modes),
-                strict=True,
+        try:
+            made = pool.map(lambda mode: guest_state(virtual, host, mode, progress), modes)
+            states = dict(zip(modes, made, strict=True))
+            progress(0, len(trials), f"{jobs} side by side")
+            outcomes = pool.map(
+                lambda planned: run_trial(virtual, states[planned.dimensions.mode], planned),
+                trials,
             )
-        )
-        progress(0, len(trials), "starting")
-        outcomes = pool.map(
-            lambda planned: run_trial(
-                virtual, states[planned.dimensions.mode], planned, planned.dimensions.boot
-            ),
-            trials,
-        )
-        for done, outcome in enumerate(outcomes, start=1):
-            progress(done, len(trials), f"{outcome.trial.mode}: {outcome.trial.workload}")
-            yield outcome
+            for done, outcome in enumerate(outcomes, start=1):
+                trial = outcome.trial
+                words = (f"{trial.mode}:", trial.workload, trial.direction, f"start {trial.boot}")
+                progress(done, len(trials), " ".join(word for word in words if word))
+                yield outcome
+        except BaseException:
+            virtual.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def program_files(program: str = PROGRAM) -> dict[str, Path]:
@@ -268,7 +279,7 @@ def _write_host(virtual: VirtualLab, code: dict[str, Path], place: Path, initrd:
 def _resumed(virtual: VirtualLab, state: Artifact, order: str) -> Iterator[Running]:
     with scratch(emulated.root()) as place:
         machine = virtual.machine(place, state=state.path / STATE)
-        with running(machine, order) as resumed:
+        with running(machine, order, virtual.stop) as resumed:
             yield resumed
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -79,12 +80,13 @@ class Running:
 
     folder: Path
     process: subprocess.Popen[bytes]
+    stop: threading.Event
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the host says, until it pauses (the last message) or has come to its end.
 
-        Raises LabError where the emulator ends before, or where nothing is said any more, and
-        KernelReportError where the host's kernel reports a bug.
+        Raises LabError where the emulator ends before, where nothing is said any more or where
+        ``stop`` is set, and KernelReportError where the host's kernel reports a bug.
         """
         watch = ConsoleWatch()
         heard_at = time.monotonic()
@@ -105,6 +107,8 @@ class Running:
                 if report := watch.feed(console.read()):
                     shown = "\n  ".join((report.title, *report.lines))
                     raise KernelReportError(f"the kernel of the host reported: {shown}")
+                if self.stop.is_set():
+                    raise LabError("the run was stopped")
                 if ended:
                     raise LabError(f"the emulated host ended by itself\n{self._last_words()}")
                 if time.monotonic() - heard_at > DEADLINE_S:
@@ -149,12 +153,12 @@ class Running:
 
 
 @contextmanager
-def running(virtual: VirtualMachine, order: str) -> Iterator[Running]:
+def running(virtual: VirtualMachine, order: str, stop: threading.Event) -> Iterator[Running]:
     """Start a host with its order; it ends with this."""
     folder = virtual.hardware.folder
     (folder / "order").write_bytes(order.encode().ljust(ORDER_BYTES))
     process = machine.start(virtual.argv, folder, with_me=True)
-    started = Running(folder=folder, process=process)
+    started = Running(folder=folder, process=process, stop=stop)
     try:
         if virtual.state:
             started.resume()
