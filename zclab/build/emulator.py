@@ -26,7 +26,7 @@ from zclab.progress import Progress, silent
 PATCHES = Path(__file__).parents[2] / "emulator-patches"
 PACKAGE = "qemu"
 FIRMWARE_DIRS = (Path("/usr/share/seabios"), Path("/usr/share/qemu"))
-RECIPE = 1
+RECIPE = 2
 """Raised with every change of this file that makes another emulator of the same inputs."""
 
 CONFIGURE = (
@@ -46,6 +46,7 @@ CONFIGURE = (
     "--disable-werror",
 )
 TARGETS = ("qemu-system-x86_64", "contrib-plugins")
+PLUGIN_HEADER = "include/qemu/qemu-plugin.h"
 
 _FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
 _KEPT_EMULATORS = 4
@@ -57,12 +58,14 @@ _NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
 class EmulatorArtifact:
     """An emulator. ``firmware_dirs`` are for ``-L``, ``plugins`` holds QEMU's own TCG plugins.
 
+    ``include`` has the header that plugins of others are compiled with.
     ``version`` is QEMU's own, ``base`` the version of the source package.
     """
 
     key: str
     binary: Path
     plugins: Path
+    include: Path
     version: str
     base: str
     series_hash: str
@@ -140,6 +143,8 @@ def _build(source: Source, series: Series, folder: Path, progress: Progress) -> 
             _configure(work, source, log, progress)
             _ninja(work, log, progress)
         shutil.copy2(work.build / TARGETS[0], folder)
+        (folder / "include").mkdir()
+        shutil.copy2(work.tree / PLUGIN_HEADER, folder / "include")
         (folder / "plugins").mkdir()
         for plugin in (work.build / "contrib" / "plugins").glob("*.so"):
             shutil.copy2(plugin, folder / "plugins")
@@ -181,6 +186,7 @@ def _described(artifact: Artifact, source: Source, series: Series) -> EmulatorAr
         key=artifact.key,
         binary=artifact.path / TARGETS[0],
         plugins=artifact.path / "plugins",
+        include=artifact.path / "include",
         version=re.sub(r"^\d+:|[+-].*", "", source.version),
         base=source.version,
         series_hash=series.hash,
