@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zclab.build import kconfig
+from zclab.build import kconfig, offsets
 from zclab.build.apt import Apt
 from zclab.build.buildlog import explained, parse_step
 from zclab.build.cache import Artifact, cache_dir, get_or_build, key_of, locked, prune
@@ -30,7 +30,7 @@ Variant = Literal["default", "debug"]
 PATCHES = Path(__file__).parents[2] / "kernel-patches" / "6.12"
 PACKAGE = "linux-source-6.12"
 FRAGMENTS = ("base", "net", "host")
-RECIPE = 1
+RECIPE = 2
 """Raised with every change of this file that makes another kernel of the same inputs."""
 
 STEPS_PER_SYMBOL = 2.4
@@ -45,13 +45,15 @@ class KernelArtifact:
     """A kernel, and what is known about it.
 
     ``version`` is what ``uname -r`` says in it, ``base`` the source it was made from: a Debian
-    package's version, or ``tree-`` and a hash over a source tree.
+    package's version, or ``tree-`` and a hash over a source tree. ``task_offsets`` is where
+    ``task_struct`` has the fields by which accounting knows a thread.
     """
 
     key: str
     bzimage: Path
     config: Path
     system_map: Path
+    task_offsets: dict[str, int]
     build_log: Path
     version: str
     base: str
@@ -78,6 +80,7 @@ class Recipe:
             "series": self.series.hash,
             "fragments": {path.name: path for path in self.fragments},
             "variant": self.variant,
+            "offsets": offsets.SOURCE,
             "compiler": output_of(("gcc", "--version")).partition("\n")[0],
             "linker": output_of(("ld", "--version")).partition("\n")[0],
         }
@@ -157,6 +160,8 @@ def _build(
         with explained(f"kernel-{recipe.variant}", recipe.series, log):
             _configure(recipe, wishes, work, log)
             _make_bzimage(work, log, progress, wide=any(map(_is_header, changed)))
+            found = _task_offsets(work, folder / "task-offsets.s", log)
+        (folder / "task-offsets.json").write_text(json.dumps(found))
         for product, name in (
             ("arch/x86/boot/bzImage", "bzImage"),
             (".config", "config"),
@@ -208,6 +213,15 @@ def _make_bzimage(work: WorkTree, log: Path, progress: Progress, *, wide: bool) 
     counted.write_text(json.dumps({**counts, size: done}))
 
 
+def _task_offsets(work: WorkTree, assembly: Path, log: Path) -> dict[str, int]:
+    saved = (work.build / offsets.SAVED_COMMAND).read_text()
+    argv = offsets.compile_argv(saved, offsets.SOURCE, assembly)
+    run_logged(argv, cwd=work.build, env=_env(work), log=log)
+    found = offsets.parse(assembly.read_text())
+    assembly.unlink()
+    return found
+
+
 def _is_header(name: str) -> bool:
     return name.startswith("include/")
 
@@ -244,6 +258,7 @@ def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
         bzimage=artifact.path / "bzImage",
         config=artifact.path / "config",
         system_map=artifact.path / "System.map",
+        task_offsets=json.loads((artifact.path / "task-offsets.json").read_text()),
         build_log=artifact.path / "build.log",
         version=(artifact.path / "release").read_text().strip(),
         base=recipe.source.version,
