@@ -157,6 +157,8 @@ def running(virtual: VirtualMachine, order: str, stop: threading.Event) -> Itera
     """Start a host with its order; it ends with this."""
     folder = virtual.hardware.folder
     (folder / "order").write_bytes(order.encode().ljust(ORDER_BYTES))
+    for name in ("outbox", "console.log"):
+        (folder / name).touch()  # QEMU answers on its monitor before it opens its serial lines
     process = machine.start(virtual.argv, folder, with_me=True)
     started = Running(folder=folder, process=process, stop=stop)
     try:
