@@ -17,7 +17,7 @@ from typing import ParamSpec
 from invoke.exceptions import Exit
 from rich.console import Console
 
-from zclab import checks, report
+from zclab import checks
 from zclab import doctor as diagnosis
 from zclab.bench.plan import (
     AMOUNTS,
@@ -215,7 +215,9 @@ def bench(
             go(lab, artifacts, boots, store, mtu=mtu, offloads=switch, progress=progress)
     finally:
         if store.results.trials:
-            out.print(report.render(store.results))
+            from zclab.report import terminal  # noqa: PLC0415 - scipy takes a second to import
+
+            out.print(terminal.render(store.results))
         out.print(f"results, raw output and console logs: {store.path}")
     bad = [trial for trial in store.results.trials if trial.status != "ok"]
     if bad:

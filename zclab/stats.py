@@ -10,6 +10,7 @@ Every draw is seeded: the same results give the same verdict, today and next yea
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,11 +26,11 @@ Indices = npt.NDArray[np.int64]
 CONFIDENCE = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
-"""Of the bootstrap. Of relabellings, so many are all tried (up to 7 boots against 7, or 13 pairs),
-and of more a random sample of this size."""
+RELABELLINGS = 4_999
+"""All are tried up to so many (7 boots against 7, or 12 pairs), and of more a random sample."""
 FEWEST_FOR_INTERVAL = 5
 """With fewer boots no bootstrap interval keeps its promise; what they ranged over is shown."""
-MOST_BOOTS = 1_000
+MOST_BOOTS = 200
 """More than this is not advice."""
 _SEED = 6_12
 
@@ -100,7 +101,7 @@ def ratio(ours: Series, theirs: Series, *, paired: bool) -> Estimate | None:
 def p_value(ours: Series, theirs: Series, *, paired: bool) -> float:
     """Return the two-sided p of a permutation test on boots for a difference of means.
 
-    Exact as long as there are at most RESAMPLES ways to relabel the boots.
+    Exact as long as there are at most RELABELLINGS ways to relabel the boots.
     """
     mine, yours = boot_means(ours), boot_means(theirs)
     if min(len(mine), len(yours)) < 2:  # noqa: PLR2004 - one boot can be relabelled in no way
@@ -110,7 +111,7 @@ def p_value(ours: Series, theirs: Series, *, paired: bool) -> float:
         lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
         permutation_type="samples" if paired else "independent",
         vectorized=True,
-        n_resamples=RESAMPLES,
+        n_resamples=RELABELLINGS,
         rng=np.random.default_rng(_SEED),
     )
     return float(result.pvalue)
@@ -121,7 +122,7 @@ def least_p(ours: int, theirs: int, *, paired: bool) -> float:
     if min(ours, theirs) < 2:  # noqa: PLR2004 - as above
         return 1.0
     ways = 2**ours if paired else math.comb(ours + theirs, ours)
-    return min(1.0, 2 / min(ways, RESAMPLES + 1))
+    return min(1.0, 2 / min(ways, RELABELLINGS + 1))
 
 
 def adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -145,19 +146,22 @@ def boots_needed(
     mine, yours = boot_means(ours), boot_means(theirs)
     if min(len(mine), len(yours)) < 2 or effect <= 0:  # noqa: PLR2004 - noise needs two
         return None
-    number = np.arange(2, MOST_BOOTS + 1)
     if paired:
         noise = float(np.std(mine - yours, ddof=1))
-        degrees, shrink = number - 1, np.sqrt(number)
     else:
         noise = math.sqrt((np.var(mine, ddof=1) + np.var(yours, ddof=1)) / 2)
-        degrees, shrink = 2 * (number - 1), np.sqrt(number / 2)
-    reachable = np.array([least_p(n, n, paired=paired) <= significance for n in number.tolist()])
-    if noise > 0:
+
+    def enough(boots: int) -> bool:
+        if least_p(boots, boots, paired=paired) > significance:
+            return False
+        degrees, shrink = (boots - 1, boots) if paired else (2 * (boots - 1), boots / 2)
         critical = stats.t.isf(significance / 2, degrees)
-        reachable &= stats.nct.sf(critical, degrees, effect / noise * shrink) >= POWER
-    enough = number[reachable]
-    return int(enough[0]) if len(enough) else None
+        far = effect / noise * math.sqrt(shrink) if noise else math.inf
+        return math.isinf(far) or bool(stats.nct.sf(critical, degrees, far) >= POWER)
+
+    numbers = range(2, MOST_BOOTS + 1)
+    place = bisect_left(numbers, True, key=enough)
+    return numbers[place] if place < len(numbers) else None
 
 
 def starts(series: Series) -> Estimate:
@@ -197,9 +201,23 @@ def starts_p_value(ours: Series, theirs: Series) -> float:
     same have no such noise: they are 0 (p = 1) or an effect (p = 0).
     """
     difference = boot_means(ours) - boot_means(theirs)
+    if len(difference) < 2:  # noqa: PLR2004 - what another start does is unknown
+        return 1.0
     if np.ptp(difference) == 0:
         return 1.0 if difference[0] == 0 else 0.0
     return float(stats.ttest_1samp(difference, 0.0).pvalue)
+
+
+def starts_interval(ours: Series, theirs: Series) -> tuple[float, float] | None:
+    """Return the interval of the ratio of two means over the same starts, as the t-test has it."""
+    top, bottom = boot_means(ours), boot_means(theirs)
+    if len(top) < 2 or not bottom.min() > 0:  # noqa: PLR2004 - as above
+        return None
+    relative = (top - bottom) / bottom.mean()
+    if np.ptp(relative) == 0:
+        return 1 + float(relative[0]), 1 + float(relative[0])
+    interval = stats.ttest_1samp(relative, 0.0).confidence_interval(CONFIDENCE)
+    return 1 + float(interval.low), 1 + float(interval.high)
 
 
 class _Nested:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,12 +55,21 @@ def parse(
     try:
         value = model.model_validate_json(json.dumps({**document.data, **given}))
     except ValidationError as exc:
-        for details in exc.errors():
+        for details in _own_mistakes(exc.errors()):
             document.note(details["loc"], _explain(details, model, given, remedies or {}))
         raise document.error() from exc
     if document.problems:
         raise document.error()
     return value
+
+
+def _own_mistakes(mistakes: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Yield all but lists that are only too short because of what is wrong in their items."""
+    for one in mistakes:
+        path = one["loc"]
+        below = (other["loc"] for other in mistakes if len(other["loc"]) > len(path))
+        if one["type"] != "too_short" or not any(loc[: len(path)] == path for loc in below):
+            yield one
 
 
 def _explain(

@@ -15,7 +15,7 @@ from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import ModeName
 from zclab.progress import silent
-from zclab.report import markdown
+from zclab.report.markdown import markdown
 from zclab.results import Results, Trial
 from zclab.store import RunDirectory, load
 

@@ -11,21 +11,11 @@ import pytest
 from rich.console import Console
 
 from zclab.model import ModeName
-from zclab.report import markdown, render
-from zclab.results import Dimensions, Provenance, Results, RunInfo, Sample, Status, Trial, samples
+from zclab.report.markdown import markdown
+from zclab.report.terminal import render
+from zclab.results import Provenance, Results
+from zclab.simulated import PROVENANCE, SimulatedRun
 
-RUN = RunInfo(
-    id="20261122-185320-3-modes-1a2b",
-    started="2026-11-22T18:53:20+00:00",
-    lab="emulated",
-    clock="wall",
-    command="invoke run-bench --mode=vhost --mode=zerocopy",
-)
-PROVENANCE = Provenance(
-    cpu_model="QEMU TCG CPU version 2.5+",
-    versions={"kernel": "6.12.107-zclab", "emulator": "QEMU 10.0.13"},
-    artifacts={"kernel": "0123456789abcdef", "series": "fedcba9876543210"},
-)
 STREAM = {
     "throughput_mbps": 100.0,
     "service_demand_us_per_kb": 10.0,
@@ -36,56 +26,6 @@ REQUEST_RESPONSE = {
     "service_demand_us_per_transaction": 321.0,
     "latency_p99_us": 88.0,
 }
-
-
-class Runs:
-    """Results under construction."""
-
-    def __init__(self) -> None:
-        self.trials: list[Trial] = []
-        self.samples: list[Sample] = []
-
-    def add(
-        self,
-        mode: ModeName,
-        figures: Mapping[str, float],
-        *,
-        factor: float = 1.0,
-        repetition: int = 0,
-        status: Status = "ok",
-        reason: str | None = None,
-        evidence: Mapping[str, Any] | None = None,
-        **changes: Any,
-    ) -> None:
-        """Add a trial with its figures, each times ``factor``."""
-        values: dict[str, Any] = {
-            "mode": mode,
-            "workload": "TCP_STREAM",
-            "direction": "rx",
-            "message_bytes": 16384,
-            "mtu": 1500,
-            "offloads": "on",
-            "nic": "e1000e",
-            "streams": 1,
-            "duration_s": 5.0,
-            "boot": 0,
-            "repetition": repetition,
-        }
-        where = Dimensions(**(values | changes))
-        trial = Trial(
-            **where.model_dump(), status=status, reason=reason, evidence=dict(evidence or {})
-        )
-        self.trials.append(trial)
-        self.samples += samples(where, {name: value * factor for name, value in figures.items()})
-
-    def results(self, provenance: Provenance = PROVENANCE) -> Results:
-        """Return what has been added."""
-        return Results(
-            run=RUN,
-            provenance=provenance,
-            trials=tuple(self.trials),
-            samples=tuple(self.samples),
-        )
 
 
 def shown(results: Results, *, colour: bool = False) -> str:
@@ -101,26 +41,44 @@ def row(text: str, mode: str) -> str:
     return next(" ".join(line.split()) for line in text.splitlines() if line.startswith(mode))
 
 
-def two_modes(factor: float = 1.5) -> Runs:
-    runs = Runs()
-    for repetition, drift in enumerate((0.9, 1.0, 1.1)):
+class Runs(SimulatedRun):
+    """Results under construction, in which a repetition is a boot."""
+
+    def add(
+        self,
+        mode: ModeName,
+        figures: Mapping[str, float],
+        *,
+        factor: float = 1.0,
+        repetition: int = 0,
+        **changes: Any,
+    ) -> None:
+        """Add a trial with its figures, each times ``factor``."""
+        figures = {name: value * factor for name, value in figures.items()}
+        super().add(mode, figures, boot=repetition, repetition=repetition, **changes)
+
+
+def two_modes(factor: float = 1.5, *, boots: int = 3, provenance: Provenance = PROVENANCE) -> Runs:
+    runs = Runs(provenance=provenance)
+    for repetition in range(boots):
+        drift = 0.9 + 0.2 * repetition / (boots - 1)
         runs.add("vhost", STREAM, factor=drift, repetition=repetition)
         runs.add("zerocopy", STREAM, factor=drift * factor, repetition=repetition)
     return runs
 
 
 def test_a_cell_says_what_was_run() -> None:
-    text = shown(two_modes().results())
+    text = shown(two_modes().results)
 
     assert "TCP_STREAM rx 16384 B  e1000e, MTU 1500, offloads on, 5 s\n" in text
 
 
 def test_the_baseline_has_figures_with_their_spread() -> None:
-    assert row(shown(two_modes().results()), "vhost") == "vhost 100 ±10% 10.0 ±10% 1.00"
+    assert row(shown(two_modes().results), "vhost") == "vhost 100 ±10% 10.0 ±10% 1.00"
 
 
 def test_a_mode_has_ratios_with_their_range() -> None:
-    line = row(shown(two_modes().results()), "zerocopy")
+    line = row(shown(two_modes().results), "zerocopy")
 
     assert line == "zerocopy 150 ±10% 1.50x (1.50-1.50) 15.0 ±10% 1.50x (1.50-1.50) 1.51"
 
@@ -131,7 +89,7 @@ def test_request_response_shows_latency() -> None:
     runs.add("vhost", REQUEST_RESPONSE, **of)
     runs.add("zerocopy", REQUEST_RESPONSE, factor=0.5, **of)
 
-    text = shown(runs.results())
+    text = shown(runs.results)
 
     assert "TCP_RR 1 B  e1000e" in text
     assert row(text, "vhost") == "vhost 12,346 321 88.0"
@@ -147,23 +105,23 @@ def test_tables_fit_in_100_columns(workload: str) -> None:
         for repetition, factor in enumerate((0.5, 99.9)):
             runs.add(mode, figures, factor=factor, repetition=repetition, workload=workload)
 
-    text = shown(runs.results())
+    text = shown(runs.results)
 
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "…" not in text
 
 
 def test_plain_text_has_no_escape_sequences() -> None:
-    assert "\x1b" not in shown(two_modes().results())
+    assert "\x1b" not in shown(two_modes().results)
 
 
 @pytest.mark.parametrize(
     ("factor", "throughput", "cpu"), [(1.5, "32", "31"), (0.5, "31", "32")], ids=["more", "less"]
 )
 def test_better_is_green_and_worse_is_red(factor: float, throughput: str, cpu: str) -> None:
-    text = shown(two_modes(factor).results(), colour=True)
+    text = shown(two_modes(factor, boots=6).results, colour=True)
 
-    colours = re.findall(rf"\x1b\[(\d+)m{factor:.2f}x", text)
+    colours = re.findall(rf"\x1b\[(\d+)m{factor:.2f}x[▲▼]", text)
     assert colours == [throughput, cpu]
 
 
@@ -173,7 +131,7 @@ def test_a_ratio_that_repetitions_do_not_agree_on_has_no_colour() -> None:
         runs.add("vhost", STREAM, repetition=repetition)
         runs.add("zerocopy", STREAM, factor=factor, repetition=repetition)
 
-    text = shown(runs.results(), colour=True)
+    text = shown(runs.results, colour=True)
 
     assert "1.20x" in text
     assert "m1.20x" not in text
@@ -190,7 +148,7 @@ def test_a_bad_trial_has_its_reason_and_no_figure() -> None:
             reason="no IOMMU group\nfor 0000:01:00.0",
         )
 
-    text = shown(runs.results())
+    text = shown(runs.results)
 
     assert row(text, "passthrough") == "passthrough - - -"
     assert "  passthrough: 3 of 3 failed: no IOMMU group for 0000:01:00.0\n" in text
@@ -202,7 +160,7 @@ def test_different_reasons_are_told_apart() -> None:
     runs.add("vhost", {}, repetition=3, status="invalid", reason="backed off")
     runs.add("vhost", {}, repetition=4, status="failed", reason="oops")
 
-    text = shown(runs.results())
+    text = shown(runs.results)
 
     assert "vhost: 1 of 5 invalid: backed off" in text
     assert "vhost: 1 of 5 failed: oops" in text
@@ -212,7 +170,7 @@ def test_square_brackets_in_a_reason_are_shown_as_they_are() -> None:
     runs = Runs()
     runs.add("vhost", {}, status="failed", reason="task [vhost-419] hung")
 
-    assert "task [vhost-419] hung" in shown(runs.results())
+    assert "task [vhost-419] hung" in shown(runs.results)
 
 
 def test_evidence_is_one_line_for_each_mode() -> None:
@@ -221,7 +179,7 @@ def test_evidence_is_one_line_for_each_mode() -> None:
     runs.add("zerocopy", STREAM, evidence={"driver": "mp", "zerocopy_sends": 4000})
     runs.add("zerocopy", STREAM, repetition=1, evidence={"driver": "mp", "zerocopy_sends": 5120})
 
-    lines = [" ".join(line.split()) for line in shown(runs.results()).splitlines()]
+    lines = [" ".join(line.split()) for line in shown(runs.results).splitlines()]
 
     start = lines.index("evidence")
     assert lines[start + 1 : start + 3] == [
@@ -235,21 +193,21 @@ def test_evidence_that_changed_shows_each_value() -> None:
     runs.add("zerocopy", STREAM, evidence={"active": True})
     runs.add("zerocopy", STREAM, repetition=1, evidence={"active": False})
 
-    assert "active True/False" in shown(runs.results())
+    assert "active True/False" in shown(runs.results)
 
 
 def test_missing_evidence_is_said() -> None:
-    assert "no evidence of the mode in effect" in shown(two_modes().results())
+    assert "no evidence of the mode in effect" in shown(two_modes().results)
 
 
 def test_the_footer_says_what_the_figures_were_made_with() -> None:
-    lines = [" ".join(line.split()) for line in shown(two_modes().results()).splitlines()]
+    lines = [" ".join(line.split()) for line in shown(two_modes().results).splitlines()]
 
     start = lines.index("made with")
     assert lines[start + 1 :] == [
-        "kernel 6.12.107-zclab 0123456789ab",
-        "emulator QEMU 10.0.13",
-        "series fedcba987654",
+        "host_kernel 6.12.107-zclab",
+        "emulator 10.0.13 fedcba987654",
+        "kernel 0123456789ab",
         "cpu QEMU TCG CPU version 2.5+",
         "command invoke run-bench --mode=vhost --mode=zerocopy",
     ]
@@ -259,41 +217,48 @@ def test_emulated_figures_are_labelled_and_real_ones_are_not() -> None:
     label = "emulated wall clock: compare ratios, not machines"
     metal = Provenance(versions={"kernel": "6.12.107-zclab"})
 
-    assert label in shown(two_modes().results())
-    assert label not in shown(two_modes().results(metal))
+    assert label in shown(two_modes().results)
+    assert label not in shown(two_modes(provenance=metal).results)
 
 
 def test_a_single_repetition_is_said_to_have_no_spread() -> None:
     runs = Runs()
     runs.add("vhost", STREAM)
 
-    text = shown(runs.results())
+    text = shown(runs.results)
 
-    assert "one repetition: how far figures scatter is unknown" in text
+    assert "one boot of each mode: how far figures scatter is unknown" in text
     assert "±" not in text
 
 
 def test_a_run_without_trials_says_so() -> None:
-    assert "No trial has ended." in shown(Runs().results())
+    assert "No trial has ended." in shown(Runs().results)
 
 
-def test_markdown_has_a_row_for_each_cell_and_mode() -> None:
-    runs = two_modes()
-    runs.add("passthrough", {}, status="failed", reason="no IOMMU")
+def test_markdown_has_the_verdict_and_a_row_for_each_cell_and_mode() -> None:
+    runs = two_modes(boots=6)
+    runs.add("passthrough", {}, status="failed", reason="no IOMMU | no group")
 
-    assert markdown(runs.results()).splitlines() == [
+    verdict, _, *table, _, legend = markdown(runs.results).splitlines()
+
+    cell = "TCP_STREAM rx 16384 B"
+    assert table == [
         "| workload | mode | result | vs vhost | host CPU | vs vhost | copied B/B | p99 us |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
-        "| TCP_STREAM rx 16384 B | vhost | 100 Mb/s |  | 10.0 us/KB |  | 1.00 |  |",
-        "| TCP_STREAM rx 16384 B | zerocopy | 150 Mb/s | 1.50x | 15.0 us/KB | 1.50x | 1.51 |  |",
-        "| TCP_STREAM rx 16384 B | passthrough | 1 of 1 failed: no IOMMU |  |  |  |  |  |",
+        f"| {cell} | vhost | 100 Mb/s |  | 10.0 us/KB |  | 1.00 |  |",
+        f"| {cell} | zerocopy | 150 Mb/s | 1.50x ▲ | 15.0 us/KB | 1.50x ▼ | 1.51 |  |",
+        f"| {cell} | passthrough | 1 of 1 failed: no IOMMU \\| no group |  |  |  |  |  |",
     ]
+    assert verdict == (
+        f"Against vhost, of 6 figures: 2 worse (most: zerocopy host CPU 1.50x in {cell}), "
+        f"3 without a valid figure, 1 better (zerocopy throughput 1.50x in {cell})."
+    )
+    assert legend.endswith("? undecided; emulated wall clock: compare ratios, not machines")
 
 
 def test_markdown_shows_latency_of_transactions() -> None:
     runs = Runs()
     runs.add("vhost", REQUEST_RESPONSE, workload="TCP_RR", direction=None, message_bytes=1)
 
-    last = markdown(runs.results()).splitlines()[-1]
-
-    assert last == "| TCP_RR 1 B | vhost | 12,346 1/s |  | 321 us/trans |  |  | 88.0 |"
+    row = "| TCP_RR 1 B | vhost | 12,346 1/s |  | 321 us/trans |  |  | 88.0 |"
+    assert row in markdown(runs.results).splitlines()

@@ -1,0 +1,70 @@
+"""Gates: strict files, and which figure meets which gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zclab.errors import ConfigError
+from zclab.gates import GATES, Gate, Gates, load_gates
+from zclab.results import Dimensions
+from zclab.simulated import STREAM
+
+CELL = Dimensions(**STREAM, mode="vhost", boot=0, repetition=0)
+
+
+@pytest.mark.parametrize("path", sorted(GATES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_gates_that_are_shipped_load(path: Path) -> None:
+    gates = load_gates(path.stem)
+
+    assert gates.gate(CELL, "zerocopy", "throughput_mbps") is not None
+    assert gates.gate(CELL, "zerocopy", "cpu_guest_s") is None
+
+
+def test_the_first_gate_that_fits_judges() -> None:
+    special = Gate(metric="throughput_mbps", min_effect_percent=9.0, direction="rx", mode="vhost")
+    general = Gate(metric="throughput_mbps", min_effect_percent=1.0)
+    gates = Gates(gates=(special, general))
+
+    assert gates.gate(CELL, "vhost", "throughput_mbps") == special
+    assert gates.gate(CELL, "zerocopy", "throughput_mbps") == general
+    other = CELL.model_copy(update={"direction": "tx"})
+    assert gates.gate(other, "vhost", "throughput_mbps") == general
+
+
+def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "significance: 5\n"
+        "gates:\n"
+        "  - metric: thruput_mbps\n"
+        "    min_effect_percent: 0\n"
+        "  - metric: latency_p99_us\n"
+        "    min_effect_percnt: 2\n"
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load_gates(str(path))
+
+    lines = [line.partition("mine.yaml:")[2] for line in str(caught.value).splitlines()]
+    assert lines[0] == "1: significance: found 5, allowed: a number between 0 and 1"
+    assert lines[1].startswith("3: gates[0].metric: found 'thruput_mbps', allowed: throughput_mb")
+    assert lines[2].startswith("4: gates[0].min_effect_percent: found 0, allowed: a percentage")
+    assert {line.partition(",")[0] for line in lines[3:]} == {
+        "5: gates[1].min_effect_percent: missing",
+        "6: gates[1].min_effect_percnt: unknown key",
+    }
+
+
+def test_gates_without_any_gate_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    path.write_text("gates: []\n")
+
+    with pytest.raises(ConfigError, match=r"1: gates: found \[\], allowed: a list of gates"):
+        load_gates(str(path))
+
+
+def test_an_unknown_name_lists_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"no gate 'wal', did you mean 'wall'\?; gates in "):
+        load_gates("wal")

@@ -1,0 +1,79 @@
+"""Gates: which figures are judged, and from how large a difference on one matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from zclab.labfile import Document
+from zclab.model import Clock, Direction, ModeName, Value, WorkloadName
+from zclab.results import METRICS, Dimensions
+from zclab.strict import find, parse
+
+GATES = Path(__file__).resolve().parent.parent / "gates"
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(name)
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_known_metric), Field(description=", ".join(METRICS))]
+Percent = Annotated[
+    float, Field(gt=0, le=100, description="a percentage above 0 and not above 100")
+]
+Share = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1")]
+Floor = Annotated[float, Field(ge=0, description="a number in the metric's unit, 0 or more")]
+
+
+class Gate(Value):
+    """A metric, the smallest difference that matters, and where the gate stands.
+
+    A difference must be as large as both minimum effects: the relative one, and the absolute one
+    in the metric's unit, which keeps a large share of next to nothing from counting.
+    """
+
+    metric: MetricName
+    min_effect_percent: Percent
+    min_effect: Floor = 0.0
+    mode: ModeName | None = None
+    workload: WorkloadName | None = None
+    direction: Direction | None = None
+
+    def fits(self, dimensions: Dimensions, mode: ModeName, metric: str) -> bool:
+        """Tell whether this gate judges a metric of a mode in a cell."""
+        return (
+            self.metric == metric
+            and self.mode in {None, mode}
+            and self.workload in {None, dimensions.workload}
+            and self.direction in {None, dimensions.direction}
+        )
+
+
+class Gates(Value):
+    """A file of ``gates/``; ``significance`` is of the whole comparison, not of each figure."""
+
+    significance: Share = 0.05
+    gates: Annotated[tuple[Gate, ...], Field(min_length=1, description="a list of gates")]
+
+    def gate(self, dimensions: Dimensions, mode: ModeName, metric: str) -> Gate | None:
+        """Return the first gate that fits, None for a figure that is not judged."""
+        fitting = (gate for gate in self.gates if gate.fits(dimensions, mode, metric))
+        return next(fitting, None)
+
+
+def load_gates(name_or_path: str) -> Gates:
+    """Return the gates of ``gates/NAME.yaml``, or of the YAML file at a path.
+
+    Raises ConfigError that lists every mistake with its line.
+    """
+    path = find(name_or_path, folder=GATES, kind="gate")
+    return parse(Document.read(path, example="gates/wall.yaml"), Gates)
+
+
+def default_gates(clock: Clock) -> Gates:
+    """Return the gates for figures of a clock."""
+    return load_gates(clock)

@@ -1,0 +1,202 @@
+"""Tables for the terminal or, piped, plain text: 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from zclab.cells import Cell, ModeResult, cells
+from zclab.compare import within
+from zclab.gates import Gates, default_gates
+from zclab.judge import Judged, Verdict, measured
+from zclab.model import Clock, ModeName
+from zclab.report import words
+from zclab.report.words import COLUMNS, COPIED, NONE, Verdicts, number
+from zclab.results import METRICS, Metric, Results
+
+_COLOURS: dict[Verdict, str] = {
+    "better": "green",
+    "worse": "red",
+    "same": "",
+    "undecided": "",
+    "missing": "red",
+}
+_HASH_SHOWN = 12
+
+
+def render(
+    results: Results, *, baseline: ModeName = "vhost", gates: Gates | None = None
+) -> RenderableType:
+    """Return the report of a run."""
+    found = cells([results], baseline=baseline)
+    judged = within(results, gates or default_gates(results.run.clock), baseline=baseline)
+    verdicts = words.verdicts_of(judged)
+    parts: list[RenderableType] = [*_headline(results, found, judged, baseline)]
+    for cell in found:
+        title = Text.assemble(
+            (words.cell_name(cell.dimensions), "bold cyan"),
+            (f"  {words.conditions(cell.dimensions)}", "dim"),
+        )
+        table = _table(cell, baseline, results.run.clock, verdicts)
+        parts += ["", title, table, *_remarks(cell)]
+    if not found:
+        parts += ["", Text("No trial has ended.", style="yellow")]
+    parts += ["", _evidence(found), "", _provenance(results)]
+    return Group(*parts)
+
+
+def render_comparison(judged: Sequence[Judged], against: str) -> RenderableType:
+    """Return a table with a row for each figure of a run that was compared with others."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("", "workload", "mode", "figure"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("baseline", "now", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    for one in judged:
+        metric = METRICS[one.metric]
+        table.add_row(
+            Text(words.MARKS[one.verdict], style=_COLOURS[one.verdict]),
+            words.cell_name(one.dimensions),
+            one.mode,
+            metric.title,
+            words.with_unit(one.theirs, metric),
+            number(one.ours.value, metric) if one.ours else NONE,
+            _with_range(one),
+            f"{one.p:.2g}",
+        )
+    why = [
+        Text(
+            f"{words.cell_name(one.dimensions)} {one.mode} {METRICS[one.metric].title}: "
+            f"{one.reason}",
+            style="dim",
+        )
+        for one in judged
+        if one.reason
+    ]
+    legend = Text(f"{words.MARKS_EXPLAINED}; p is corrected for their number", style="dim")
+    verdict = Text(words.sentence(judged, against), style="bold")
+    parts: list[RenderableType] = [table, legend]
+    if why:
+        parts += ["", *why]
+    return Group(*parts, "", verdict)
+
+
+def _with_range(one: Judged) -> str:
+    if one.ratio is None:
+        return NONE
+    shown = f"{one.ratio.value:.3f}x"
+    if one.ratio.boots > 1:
+        shown += f" ({one.ratio.low:.3f}-{one.ratio.high:.3f})"
+    return shown
+
+
+def _headline(
+    results: Results, found: Sequence[Cell], judged: Sequence[Judged], baseline: ModeName
+) -> Iterator[Text]:
+    run = results.run
+    yield Text.assemble((f"run {run.id}", "bold"), f"  lab {run.lab}, {run.clock} clock")
+    if caveat := words.caveat(results):
+        yield Text(caveat, style="yellow")
+    estimates = [
+        measured(units, run.clock)
+        for cell in found
+        for result in cell.modes
+        for name, units in result.figures.items()
+        if name in COLUMNS[cell.dimensions.workload]
+    ]
+    many = any(estimate.boots > 1 for estimate in estimates)
+    yield Text(words.spread_explained(estimates), style="dim" if many else "yellow")
+    if len({result.mode for cell in found for result in cell.modes}) > 1:
+        yield Text(f"{words.sentence(judged, baseline)} {words.MARKS_EXPLAINED}", style="bold")
+
+
+def _table(cell: Cell, baseline: ModeName, clock: Clock, verdicts: Verdicts) -> Table:
+    """Return a table with a row for each mode; it fits in 100 columns."""
+    rate, demand, detail = (METRICS[name] for name in COLUMNS[cell.dimensions.workload])
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("mode\n", min_width=11, no_wrap=True)
+    for metric in (rate, demand):
+        table.add_column(_heading(metric), justify="right", min_width=12, no_wrap=True)
+        table.add_column(f"vs {baseline}\n", min_width=18, no_wrap=True)
+    table.add_column(_heading(detail), justify="right", no_wrap=True)
+    table.add_column("" if detail.name == COPIED else "vs\n", no_wrap=True)
+    for result in cell.modes:
+        judged = [
+            verdicts.get((cell.key, result.mode, metric.name)) for metric in (rate, demand, detail)
+        ]
+        table.add_row(
+            result.mode,
+            _figure(result, rate, clock),
+            _ratio(judged[0]),
+            _figure(result, demand, clock),
+            _ratio(judged[1]),
+            _figure(result, detail, clock),
+            "" if detail.name == COPIED else _ratio(judged[2], with_range=False),
+        )
+    return table
+
+
+def _heading(metric: Metric) -> str:
+    return f"{metric.title}\n{metric.unit}"
+
+
+def _figure(result: ModeResult, metric: Metric, clock: Clock) -> Text:
+    if metric.name not in result.figures:
+        return Text(NONE, style="dim")
+    estimate = measured(result.figures[metric.name], clock)
+    half = words.half_width(estimate, metric)
+    return Text.assemble(number(estimate.value, metric), (f" {half:>4}" if half else "", "dim"))
+
+
+def _ratio(judged: Judged | None, *, with_range: bool = True) -> Text:
+    """Return a ratio with the mark and colour of its verdict."""
+    if judged is None or judged.ratio is None:
+        return Text()
+    ratio = judged.ratio
+    mark = "" if judged.verdict == "undecided" else words.MARKS[judged.verdict]
+    range_shown = f" ({ratio.low:.2f}-{ratio.high:.2f})" if with_range and ratio.boots > 1 else ""
+    return Text.assemble(
+        (f"{ratio.value:.2f}x{mark}", _COLOURS[judged.verdict]), (range_shown, "dim")
+    )
+
+
+def _remarks(cell: Cell) -> Iterator[RenderableType]:
+    for result in cell.modes:
+        for reason in words.reasons(result):
+            yield Padding(
+                Text(f"{result.mode}: {reason}", style="yellow"), (0, 0, 0, 2), expand=False
+            )
+
+
+def _evidence(found: Sequence[Cell]) -> RenderableType:
+    """Return what showed that each mode was in effect, a line for each mode."""
+    seen = words.evidence(found)
+    grid = _grid("evidence")
+    for mode, shown in seen.items():
+        grid.add_row(mode, Text(shown))
+    return grid if seen else Text("no evidence of the mode in effect", style="yellow")
+
+
+def _provenance(results: Results) -> RenderableType:
+    made_with = results.provenance
+    grid = _grid("made with")
+    for name in dict.fromkeys((*made_with.versions, *made_with.artifacts)):
+        version = made_with.versions.get(name, "")
+        content = made_with.artifacts.get(name, "")[:_HASH_SHOWN]
+        grid.add_row(name, Text.assemble(version, " " if version else "", (content, "dim")))
+    if made_with.cpu_model:
+        grid.add_row("cpu", Text(made_with.cpu_model))
+    grid.add_row("command", Text(results.run.command))
+    return grid
+
+
+def _grid(title: str) -> Table:
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    grid.add_column(title, min_width=11, no_wrap=True)
+    grid.add_column("", overflow="fold")
+    return grid

@@ -1,0 +1,175 @@
+"""What all reports say alike: names, numbers, evidence, and the verdict in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from zclab.cells import Cell, Key, ModeResult, key_of
+from zclab.judge import Judged, Verdict
+from zclab.model import ModeName, WorkloadName
+from zclab.results import METRICS, Dimensions, Metric, Results
+from zclab.stats import Estimate
+
+COPIED = "copied_bytes_per_payload_byte"
+"""Shown without a ratio, which would divide by nothing where nothing is copied."""
+
+# What is shown of each workload: its result, its cost, and what explains them. All else is in
+# results.json.
+COLUMNS: dict[WorkloadName, tuple[str, str, str]] = {
+    "TCP_STREAM": ("throughput_mbps", "service_demand_us_per_kb", COPIED),
+    "TCP_RR": ("transactions_per_s", "service_demand_us_per_transaction", "latency_p99_us"),
+    "UDP_STREAM": ("received_mbps", "service_demand_us_per_kb", COPIED),
+}
+
+MARKS: dict[Verdict, str] = {
+    "better": "▲",
+    "worse": "▼",
+    "same": "=",
+    "undecided": "?",
+    "missing": "!",
+}
+MARKS_EXPLAINED = "▲ better, ▼ worse, = the same, ? undecided"
+NONE = "-"
+
+Verdicts = dict[tuple[Key, ModeName, str], Judged]
+
+
+def verdicts_of(judged: Sequence[Judged]) -> Verdicts:
+    """Return verdicts by what they are on: cell, mode, metric."""
+    return {(key_of(one.dimensions), one.mode, one.metric): one for one in judged}
+
+
+def cell_name(dimensions: Dimensions) -> str:
+    """Return a cell's name without its conditions: ``TCP_STREAM rx 16384 B``."""
+    words = (dimensions.workload, dimensions.direction, f"{dimensions.message_bytes} B")
+    return " ".join(word for word in words if word)
+
+
+def conditions(dimensions: Dimensions) -> str:
+    """Return under which conditions a cell ran."""
+    streams = f", {dimensions.streams} streams" if dimensions.streams > 1 else ""
+    return (
+        f"{dimensions.nic}, MTU {dimensions.mtu}, offloads {dimensions.offloads}, "
+        f"{dimensions.duration_s:g} s{streams}"
+    )
+
+
+def number(value: float, metric: Metric) -> str:
+    """Return a figure with three digits, and copies with two decimals."""
+    if metric.name == COPIED:
+        return f"{value:.2f}"
+    decimals = 0 if value >= 100 else 1 if value >= 10 else 2  # noqa: PLR2004 - 3 digits
+    return f"{value:,.{decimals}f}"
+
+
+def with_unit(estimate: Estimate, metric: Metric) -> str:
+    """Return a figure with its unit."""
+    return f"{number(estimate.value, metric)} {metric.unit}"
+
+
+def half_width(estimate: Estimate, metric: Metric) -> str:
+    """Return half of an estimate's interval or range in percent, for what was repeated."""
+    if estimate.boots == 1 or not estimate.value or metric.name == COPIED:
+        return ""
+    return f"±{(estimate.high - estimate.low) / 2 / estimate.value * 100:.0f}%"
+
+
+def spread_explained(estimates: Sequence[Estimate]) -> str:
+    """Say what ± and brackets mean for these estimates."""
+    kinds = {estimate.kind for estimate in estimates if estimate.boots > 1}
+    if not kinds:
+        return "one boot of each mode: how far figures scatter is unknown"
+    if kinds == {"interval"}:
+        return "± is half the 95% confidence interval; in brackets, that of the ratio"
+    if kinds == {"starts"}:
+        return "exact figures; ± is half the range over starts; in brackets, that of their ratios"
+    return "± is half the range over repetitions; in brackets, the range of their ratios"
+
+
+def reasons(result: ModeResult) -> Iterator[str]:
+    """Yield why trials of a mode do not count, each reason once: ``2 of 3 failed: no lease``."""
+    bad = [
+        (trial.status, trial.reason or "no reason given")
+        for trial in result.trials
+        if trial.status != "ok"
+    ]
+    for status, reason in dict.fromkeys(bad):
+        count = bad.count((status, reason))
+        yield f"{count} of {len(result.trials)} {status}: {' '.join(reason.split())}"
+
+
+def evidence(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return, by mode, what showed that it was in effect."""
+    seen: dict[str, dict[str, list[object]]] = {}
+    for cell in cells:
+        for result in cell.modes:
+            for trial in result.trials:
+                for name, value in trial.evidence.items():
+                    seen.setdefault(result.mode, {}).setdefault(name, []).append(value)
+    return {
+        mode: ", ".join(f"{name} {_values(values)}" for name, values in found.items())
+        for mode, found in seen.items()
+    }
+
+
+def _values(values: Sequence[object]) -> str:
+    """Return counters as their range, anything else as the values that occurred."""
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(numbers) == len(values) and not any(isinstance(value, bool) for value in values):
+        low, high = min(numbers), max(numbers)
+        return f"{low:,.10g}" if low == high else f"{low:,.10g}-{high:,.10g}"
+    return "/".join(dict.fromkeys(str(value) for value in values))
+
+
+def caveat(results: Results) -> str:
+    """Say what figures of an emulated host mean; nothing for those of a real one."""
+    made_with = results.provenance
+    if "emulator" not in made_with.versions and "emulator" not in made_with.artifacts:
+        return ""
+    if results.run.clock == "wall":
+        return "emulated wall clock: compare ratios, not machines"
+    return "virtual time: exact work of an idealised machine, not the speed of a real one"
+
+
+def sentence(judged: Sequence[Judged], against: str) -> str:
+    """Return the verdict on all figures: what is worse first, then what is better."""
+    if not judged:
+        return f"No verdict: nothing valid to compare with {against}."
+    parts = []
+    for verdict, words in (
+        ("worse", "worse"),
+        ("missing", "without a valid figure"),
+        ("better", "better"),
+        ("same", "the same"),
+    ):
+        found = [one for one in judged if one.verdict == verdict]
+        if found:
+            parts.append(f"{len(found)} {words}{_extreme(found)}")
+        elif verdict == "worse":
+            parts.append("none worse")
+    undecided = [one for one in judged if one.verdict == "undecided"]
+    if undecided:
+        parts.append(f"{len(undecided)} undecided{_advice(undecided)}")
+    figures = "figure" if len(judged) == 1 else "figures"
+    return f"Against {against}, of {len(judged)} {figures}: {', '.join(parts)}."
+
+
+def _extreme(found: Sequence[Judged]) -> str:
+    """Return the one that differs most, in brackets."""
+    differing = [one for one in found if one.ratio and one.verdict in {"better", "worse"}]
+    if not differing:
+        return ""
+    most = max(differing, key=lambda one: abs(one.ratio.value - 1) if one.ratio else 0)
+    ratio = f"{most.ratio.value:.2f}x" if most.ratio else ""
+    title = METRICS[most.metric].title
+    most_of_them = "most: " if len(found) > 1 else ""
+    return f" ({most_of_them}{most.mode} {title} {ratio} in {cell_name(most.dimensions)})"
+
+
+def _advice(undecided: Sequence[Judged]) -> str:
+    needed = [one.more_boots for one in undecided if one.more_boots]
+    if not needed:
+        return ""
+    if len(needed) == len(undecided):
+        return f" ({max(needed)} more repetitions would decide)"
+    return f" ({max(needed)} more repetitions would decide {len(needed)} of them)"
