@@ -250,8 +250,8 @@ def test_markdown_has_the_verdict_and_a_row_for_each_cell_and_mode() -> None:
         f"| {cell} | passthrough | 1 of 1 failed: no IOMMU \\| no group |  |  |  |  |  |",
     ]
     assert verdict == (
-        f"Against vhost, of 6 figures: 2 worse (most: zerocopy host CPU 1.50x in {cell}), "
-        f"3 without a valid figure, 1 better (zerocopy throughput 1.50x in {cell})."
+        f"Against vhost: zerocopy 2 worse (most: host CPU 1.50x in {cell}), 1 better "
+        f"(throughput 1.50x in {cell}); passthrough none worse, 3 without a valid figure."
     )
     assert legend.endswith("? undecided; emulated wall clock: compare ratios, not machines")
 

@@ -132,11 +132,17 @@ def caveat(results: Results) -> str:
 
 
 def sentence(judged: Sequence[Judged], against: str) -> str:
-    """Return the verdict on all figures: what is worse first, then what is better."""
+    """Return the verdict on all figures, mode by mode: what is worse first, then what is better."""
     if not judged:
         return f"No verdict: nothing valid to compare with {against}."
+    modes = dict.fromkeys(one.mode for one in judged)
+    clauses = (f"{mode} {_clause([one for one in judged if one.mode == mode])}" for mode in modes)
+    return f"Against {against}: {'; '.join(clauses)}."
+
+
+def _clause(judged: Sequence[Judged]) -> str:
     parts = []
-    for verdict, words in (
+    for verdict, what in (
         ("worse", "worse"),
         ("missing", "without a valid figure"),
         ("better", "better"),
@@ -144,26 +150,28 @@ def sentence(judged: Sequence[Judged], against: str) -> str:
     ):
         found = [one for one in judged if one.verdict == verdict]
         if found:
-            parts.append(f"{len(found)} {words}{_extreme(found)}")
+            parts.append(f"{len(found)} {what}{_extreme(found)}")
         elif verdict == "worse":
             parts.append("none worse")
     undecided = [one for one in judged if one.verdict == "undecided"]
     if undecided:
         parts.append(f"{len(undecided)} undecided{_advice(undecided)}")
-    figures = "figure" if len(judged) == 1 else "figures"
-    return f"Against {against}, of {len(judged)} {figures}: {', '.join(parts)}."
+    return ", ".join(parts)
 
 
 def _extreme(found: Sequence[Judged]) -> str:
     """Return the one that differs most, in brackets."""
-    differing = [one for one in found if one.ratio and one.verdict in {"better", "worse"}]
-    if not differing:
+    ratios = [
+        (abs(one.ratio.value - 1), one.ratio.value, one)
+        for one in found
+        if one.ratio and one.verdict in {"better", "worse"}
+    ]
+    if not ratios:
         return ""
-    most = max(differing, key=lambda one: abs(one.ratio.value - 1) if one.ratio else 0)
-    ratio = f"{most.ratio.value:.2f}x" if most.ratio else ""
-    title = METRICS[most.metric].title
-    most_of_them = "most: " if len(found) > 1 else ""
-    return f" ({most_of_them}{most.mode} {title} {ratio} in {cell_name(most.dimensions)})"
+    _, ratio, one = max(ratios, key=lambda found: found[0])
+    most = "most: " if len(found) > 1 else ""
+    title = METRICS[one.metric].title
+    return f" ({most}{title} {ratio:.2f}x in {cell_name(one.dimensions)})"
 
 
 def _advice(undecided: Sequence[Judged]) -> str:

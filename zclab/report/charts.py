@@ -1,0 +1,210 @@
+"""Charts as SVG text: bars with intervals, stacked CPU time, percentiles, curves over sizes.
+
+Colours are told apart by the colour-blind (after Okabe and Ito), hatches and markers where there
+is no colour at all. Every bar begins at zero. The same figures give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from zclab.model import ModeName, ThreadRole
+from zclab.stats import Estimate
+from zclab.units import KIB, MIB
+
+WIDTH_IN = 3.9
+"""Wide enough for a phone held upright; larger screens show more charts in a row."""
+_BAR_IN = 0.36
+
+_MODES: Mapping[ModeName, tuple[str, str, str, str]] = {
+    # Colour, hatch of a bar, marker and line of a curve.
+    "vhost": ("#56B4E9", "////", "o", "-"),
+    "passthrough": ("#E69F00", "|||", "s", ":"),
+    "zerocopy": ("#009E73", "", "D", "--"),
+}
+_ROLES: Mapping[ThreadRole, tuple[str, str]] = {
+    "vhost": ("#0072B2", ""),
+    "nic": ("#F0E442", "////"),
+    "qemu": ("#CC79A7", "---"),
+    "kvm": ("#D9D9D9", "xxxx"),
+}
+_PERCENTILES = (("p50", "#FFFFFF", ""), ("p90", "#BBBBBB", "////"), ("p99", "#555555", ""))
+_STYLE: Any = {
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "zclab",
+    "hatch.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def bars(rows: Sequence[tuple[ModeName, Estimate]], unit: str) -> str:
+    """Return a bar for each mode with its interval, and its value behind it."""
+    with _figure(len(rows)) as (axes, svg):
+        for place, (mode, estimate) in enumerate(rows):
+            colour, hatch, _, _ = _MODES[mode]
+            axes.barh(place, estimate.value, color=colour, hatch=hatch, edgecolor="black")
+            if estimate.boots > 1:
+                below, above = estimate.value - estimate.low, estimate.high - estimate.value
+                axes.errorbar(
+                    estimate.value,
+                    place,
+                    xerr=[[max(0.0, below)], [max(0.0, above)]],
+                    color="black",
+                    capsize=4,
+                )
+            end = max(estimate.high, estimate.value)
+            axes.annotate(
+                f"{estimate.value:,.4g}",
+                (end, place),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        _label_rows(axes, [mode for mode, _ in rows], unit)
+        axes.margins(x=0.2)
+        axes.set_xlim(left=0)
+    return svg[0]
+
+
+def stacked(rows: Sequence[tuple[ModeName, Mapping[ThreadRole, float]]], unit: str) -> str:
+    """Return each mode's CPU time, by what it was for."""
+    with _figure(len(rows) + 1.2) as (axes, svg):
+        for role, (colour, hatch) in _ROLES.items():
+            axes.barh(
+                range(len(rows)),
+                [parts.get(role, 0.0) for _, parts in rows],
+                left=[_before(parts, role) for _, parts in rows],
+                color=colour,
+                hatch=hatch,
+                edgecolor="black",
+                label=role,
+            )
+        _label_rows(axes, [mode for mode, _ in rows], unit)
+        axes.set_xlim(left=0)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, columnspacing=1
+        )
+    return svg[0]
+
+
+def percentiles(rows: Sequence[tuple[ModeName, Mapping[str, float]]], unit: str) -> str:
+    """Return p50, p90 and p99 of each mode, one bar each."""
+    with _figure(len(rows) * 1.9 + 1.2) as (axes, svg):
+        for number, (name, colour, hatch) in enumerate(_PERCENTILES):
+            axes.barh(
+                [place + (number - 1) * 0.28 for place in range(len(rows))],
+                [values.get(name, 0.0) for _, values in rows],
+                height=0.28,
+                color=colour,
+                hatch=hatch,
+                edgecolor="black",
+                label=name,
+            )
+        _label_rows(axes, [mode for mode, _ in rows], unit)
+        axes.set_xlim(left=0)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+    return svg[0]
+
+
+def curves(
+    lines: Sequence[tuple[ModeName, Sequence[tuple[int, Estimate]]]],
+    unit: str,
+    crossings: Sequence[float] = (),
+) -> str:
+    """Return a curve for each mode over message sizes, with crossovers marked."""
+    with _figure(6) as (axes, svg):
+        for mode, points in lines:
+            colour, _, marker, line = _MODES[mode]
+            sizes = [size for size, _ in points]
+            axes.fill_between(
+                sizes,
+                [estimate.low for _, estimate in points],
+                [estimate.high for _, estimate in points],
+                color=colour,
+                alpha=0.25,
+                linewidth=0,
+            )
+            axes.plot(
+                sizes,
+                [estimate.value for _, estimate in points],
+                color=colour,
+                marker=marker,
+                linestyle=line,
+                markeredgecolor="black",
+                label=mode,
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sorted({size for _, points in lines for size, _ in points}))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: short_bytes(size)))
+        axes.tick_params(axis="x", labelrotation=45)
+        axes.set_xlabel("message size")
+        axes.set_ylabel(unit)
+        axes.set_ylim(bottom=0)
+        for size in crossings:
+            axes.axvline(size, color="black", linewidth=1, linestyle=(0, (1, 2)))
+            axes.annotate(
+                f"{short_bytes(size)}",
+                (size, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(2, -10),
+                textcoords="offset points",
+            )
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+    return svg[0]
+
+
+def short_bytes(count: float) -> str:
+    """Return a size for an axis: ``16K`` is 16384."""
+    for unit, size in (("M", MIB), ("K", KIB)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"
+
+
+def _before(parts: Mapping[ThreadRole, float], role: ThreadRole) -> float:
+    """Return where a role's part of a stacked bar begins."""
+    roles = list(_ROLES)
+    return sum(parts.get(earlier, 0.0) for earlier in roles[: roles.index(role)])
+
+
+def _label_rows(axes: Axes, labels: Sequence[str], unit: str) -> None:
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(unit)
+
+
+@contextmanager
+def _figure(rows: float) -> Iterator[tuple[Axes, list[str]]]:
+    """Give axes to draw on; their SVG is in the list afterwards."""
+    svg: list[str] = []
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH_IN, rows * _BAR_IN + 0.75), layout="constrained")
+        yield figure.subplots(), svg
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg.append(_inline(text.getvalue()))
+
+
+def _inline(document: str) -> str:
+    """Return an SVG document as an element of a page: without prolog, size, and ids of others."""
+    element = document[document.index("<svg") :]
+    element = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", element, count=1)
+    element = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", element, count=1)
+    own = f"c{zlib.crc32(element.encode()):x}-"
+    element = re.sub(r'\bid="', f'id="{own}', element)
+    element = re.sub(r'href="#', f'href="#{own}', element)
+    return element.replace("url(#", f"url(#{own}").strip()
