@@ -122,6 +122,7 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "repetitions": "guest boots for each mode, 3; in virtual time starts, 8",
         "duration": "seconds for each trial, 2; in virtual time a fixed amount of data",
         "clock": "wall, or virtual: exact, an instruction is a nanosecond; default: the lab's",
+        "profile": "in virtual time, keep the self-cost of every kernel symbol",
         "jobs": "trials side by side in virtual time, one for each core by default",
         "offloads": "on or off: TSO, GSO and GRO of guest, host and peer",
         "mtu": "of guest, host and peer, in bytes",
@@ -147,6 +148,7 @@ def run_bench(
     offloads: str = "on",
     mtu: int = 1500,
     jobs: int = 0,
+    profile: bool = False,
     keep: bool = False,
     out: str = "",
     lab: str = "emulated",
@@ -170,6 +172,7 @@ def run_bench(
         mtu=mtu,
         offloads=offloads,
         jobs=jobs,
+        profile=profile,
         keep=keep,
         out_dir=out,
     )

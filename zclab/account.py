@@ -11,20 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from pydantic import NonNegativeInt, ValidationError
 
 from zclab.errors import ParseError
 from zclab.host.cpu import CpuSnapshot, Roles, Thread, thread_roles
-from zclab.model import Value
+from zclab.model import COMPONENTS, Component, Value
 
-Component = Literal[
-    "guest", "kvm", "qemu", "vhost", "nic", "interrupts", "peer", "scheduler", "rest"
-]
-"""What instructions were for. ``scheduler`` is the idle loop's own work, not the time it waited."""
-
-COMPONENTS: tuple[Component, ...] = get_args(Component)
 USER = "[user]"
 """The one symbol of all that runs in user mode."""
 

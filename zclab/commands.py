@@ -167,6 +167,7 @@ def bench(
     mtu: int,
     offloads: str,
     jobs: int,
+    profile: bool,
     keep: bool,
     out_dir: str,
 ) -> None:
@@ -207,7 +208,7 @@ def bench(
     try:
         with shown("run-bench") as progress:
             go = (
-                partial(run_virtual, jobs=jobs)
+                partial(run_virtual, jobs=jobs, profile=profile)
                 if lab.clock == "virtual"
                 else partial(run, keep=keep)
             )

@@ -7,7 +7,7 @@ typo that silently runs another experiment costs a day.
 from __future__ import annotations
 
 from ipaddress import IPv4Interface
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,12 @@ NicModel = Literal["e1000e", "igb"]
 Clock = Literal["wall", "virtual"]
 ThreadRole = Literal["vhost", "nic", "qemu", "kvm", "guest", "peer", "rest"]
 """What a host thread's CPU time was for; a vCPU thread's is split into ``kvm`` and ``guest``."""
+Component = Literal[
+    "guest", "kvm", "qemu", "vhost", "nic", "interrupts", "peer", "scheduler", "rest"
+]
+"""What instructions were for, where all are accounted for: in virtual time, threads apart from what
+interrupts them. ``scheduler`` is the idle loop's own work, not the time it waited."""
+COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 
 def _ipv4_interface(text: str) -> str:

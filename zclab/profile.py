@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zclab.account import USER, Component, Mark, parts
+from zclab.account import USER, Mark, parts
 from zclab.errors import ParseError
 from zclab.host.cpu import Roles
+from zclab.model import Component
 
 Key = tuple[Component, str]
 """A component, and a symbol of what runs in it: the guest's kernel is the component ``guest``."""

@@ -6,16 +6,16 @@ Written to ``results.json`` by zclab.store, read back as strictly as a lab file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from zclab.model import (
+    COMPONENTS,
     Clock,
     Direction,
     ModeName,
     Switch,
-    ThreadRole,
     Value,
     WorkloadName,
 )
@@ -90,7 +90,17 @@ METRICS: Mapping[str, Metric] = {
         Metric(name="copied_bytes_per_payload_byte", title="copied", unit="B/B", better="lower"),
         *(
             Metric(name=f"cpu_{role}_s", title=f"{role} CPU", unit="s", better="lower")
-            for role in get_args(ThreadRole)
+            for role in (*COMPONENTS, "idle")
+        ),
+        *(
+            Metric(
+                name=f"insns_per_{unit}_{name}",
+                title=f"{name} instructions",
+                unit=f"1/{short}",
+                better="lower",
+            )
+            for unit, short in (("kb", "KB"), ("transaction", "trans"))
+            for name in (*COMPONENTS, "dut", "total")
         ),
     )
 }

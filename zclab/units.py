@@ -14,11 +14,6 @@ NS_PER_US = 1_000
 NS_PER_S = 1_000_000_000
 
 
-def mbps(byte_count: float, duration_s: float) -> float:
-    """Return the rate, in 10^6 bit/s, of ``byte_count`` bytes moved in ``duration_s`` seconds."""
-    return byte_count * 8 / duration_s / 1e6
-
-
 def us_per_kb(cpu_ns: float, byte_count: float) -> float:
     """Return a service demand: microseconds of CPU time for each 1024 bytes moved."""
     return cpu_ns / NS_PER_US / (byte_count / KIB)

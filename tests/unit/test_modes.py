@@ -21,7 +21,7 @@ def window(**changes: object) -> Window:
         "peer_bytes": 1100,
         "payload_bytes": 1000,
         "copies": {},
-        "probed_bytes": 1000,
+        "transactions": None,
     }
     return Window(**{**values, **changes})
 

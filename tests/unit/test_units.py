@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zclab.units import format_bytes, format_duration, mbps, us_per_kb
-
-
-def test_rates_are_decimal() -> None:
-    assert mbps(1_250_000, 2) == 5.0
+from zclab.units import format_bytes, format_duration, us_per_kb
 
 
 def test_service_demand_counts_1024_bytes_as_a_kb() -> None:

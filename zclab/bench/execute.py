@@ -13,7 +13,7 @@ from zclab.errors import CommandError, KernelReportError, ParseError, TrialError
 from zclab.host import copies, cpu, domain, netdev
 from zclab.host.guest import GuestNic, configure, find_nic
 from zclab.lab.session import MANAGEMENT, Session
-from zclab.model import ModeName, ThreadRole
+from zclab.model import ModeName, ThreadRole, Workload
 from zclab.modes import MODES
 from zclab.modes.base import Attachment, Evidence, Mode, Window
 from zclab.netperf import NetperfResult, netperf_argv, parse
@@ -69,7 +69,7 @@ class RunningGuest:
         return self.session.peer, network.guest_ip
 
 
-def as_planned(boot: Boot) -> Boot:
+def as_planned(_guest: RunningGuest, boot: Boot) -> Boot:
     """Go on with a booted guest as the plan has it."""
     return boot
 
@@ -80,7 +80,7 @@ def execute(
     store: Store,
     progress: Progress,
     *,
-    ready: Callable[[Boot], Boot] = as_planned,
+    ready: Callable[[RunningGuest, Boot], Boot] = as_planned,
 ) -> None:
     """Run all boots of a plan and store every trial as it ends.
 
@@ -100,7 +100,7 @@ def execute(
                 check_features(features, boot.mode, guest.nic.virtio_features)
                 progress(done, total, f"{boot.mode}: checking that data arrives as it was sent")
                 integrity.check(session.peer, guest.runner, session.lab.network)
-                boot = ready(boot)
+                boot = ready(guest, boot)
                 left = list(boot.trials)
                 while left:
                     progress(done, total, f"{boot.mode}: {left[0].workload.label}")
@@ -209,6 +209,8 @@ def measure(
     try:
         window, figures = _observe(guest, planned, store)
         evidence = guest.mode.evidence(guest.session, guest.nic, window)
+        evidence.facts["payload_bytes"] = window.payload_bytes
+        evidence.facts["transactions"] = window.transactions
     except TrialError as exc:
         return _failed(planned, str(exc), status="invalid"), ()
     except (CommandError, ParseError) as exc:
@@ -237,7 +239,7 @@ def _observe(
     counters = guest.mode.counters(session)
     peer = netdev.statistics(session.peer, session.peer_nic)
     before = cpu.snapshot(session.host)
-    with _marked(session.host, workload.label):
+    with _marked(session.host, workload):
         result = _netperf(guest, planned, store)
     after = cpu.snapshot(session.host)
     peer_after = netdev.statistics(session.peer, session.peer_nic)
@@ -253,7 +255,7 @@ def _observe(
     )
     figures = {**result.figures, **use.figures(**moved)}
     roles = cpu.thread_roles(after, guest.roles)
-    seen, probed_bytes = _count_copies(guest, planned, roles, figures)
+    seen = _count_copies(guest, planned, roles, figures)
     way = {"rx": ("tx_bytes",), "tx": ("rx_bytes",), None: ("rx_bytes", "tx_bytes")}
     window = Window(
         workload=workload,
@@ -261,18 +263,28 @@ def _observe(
         after=counters_after,
         peer_bytes=sum(peer_after[name] - peer[name] for name in way[workload.direction]),
         payload_bytes=result.payload_bytes,
+        transactions=result.transactions,
         copies=seen,
-        probed_bytes=probed_bytes,
     )
     return window, figures
 
 
+def begin_mark(workload: Workload) -> str:
+    """Return what the host's trace buffer has where a workload's measurement begins."""
+    return f"zclab begin {workload.label}"
+
+
+def end_mark(workload: Workload) -> str:
+    """Return what it has where the measurement ends."""
+    return f"zclab end {workload.label}"
+
+
 @contextmanager
-def _marked(host: Runner, label: str) -> Iterator[None]:
+def _marked(host: Runner, workload: Workload) -> Iterator[None]:
     """Mark begin and end in the host's trace buffer, for whoever traces or counts there."""
-    write_text(host, TRACE_MARKER, f"zclab begin {label}")
+    write_text(host, TRACE_MARKER, begin_mark(workload))
     yield
-    write_text(host, TRACE_MARKER, f"zclab end {label}")
+    write_text(host, TRACE_MARKER, end_mark(workload))
 
 
 def _reject_retransmit_storm(result: NetperfResult, mtu: int) -> None:
@@ -299,7 +311,7 @@ def _count_copies(
     planned: Planned,
     roles: Mapping[int, ThreadRole],
     figures: dict[str, float],
-) -> tuple[dict[str, int], int]:
+) -> dict[str, int]:
     """Move some more of the workload with the copy probes in place."""
     workload = planned.workload
     amount = PROBED_TRANSACTIONS if workload.direction is None else PROBED_BYTES
@@ -316,7 +328,7 @@ def _count_copies(
         copied = counts.per_payload_byte(workload.direction, workload.name, probed, roles)
         if copied is not None:
             figures["copied_bytes_per_payload_byte"] = copied
-    return counts.evidence(roles), probed
+    return counts.evidence(roles)
 
 
 def _failed(planned: Planned, reason: str, *, status: Status = "failed") -> Trial:

@@ -15,10 +15,11 @@ import sys
 import time
 import tty
 from collections.abc import Sequence
+from dataclasses import asdict
 from mmap import MAP_SHARED, PAGESIZE, PROT_READ, PROT_WRITE
 from pathlib import Path
 
-from zclab.bench.execute import execute
+from zclab.bench.execute import RunningGuest, execute
 from zclab.bench.plan import Boot, Order
 from zclab.bench.provenance import seen_on_host
 from zclab.errors import ZclabError
@@ -92,7 +93,8 @@ def experiment(order_file: Path, outbox: Outbox) -> None:
         pause()
         return read_order(order_file)
 
-    def trials(boot: Boot) -> Boot:
+    def trials(guest: RunningGuest, boot: Boot) -> Boot:
+        outbox.write("roles", **asdict(guest.roles))
         order = next_order("guest")
         time.sleep(order.phase_us / 1e6)
         return Boot(number=0, mode=boot.mode, repetition=0, trials=order.trials)

@@ -53,12 +53,13 @@ def run_virtual(
     store: RunDirectory,
     *,
     jobs: int,
+    profile: bool,
     mtu: int,
     offloads: Switch,
     progress: Progress,
 ) -> None:
     """Execute a plan in virtual time, ``jobs`` trials side by side."""
-    virtual = VirtualLab.of(lab, artifacts, mtu=mtu, offloads=offloads)
+    virtual = VirtualLab.of(lab, artifacts, mtu=mtu, offloads=offloads, profile=profile)
     trials = [planned for boot in boots for planned in boot.trials]
     features: dict[str, ModeName] = {}
 

@@ -13,15 +13,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from zclab import errors
+from zclab.bench.accounts import counted, with_exact
 from zclab.bench.plan import Order, Planned
 from zclab.build.cache import Artifact, file_hash, get_or_build, prune
 from zclab.build.image import BUSYBOX, RECIPES
+from zclab.build.plugin import plugin_option
 from zclab.errors import KernelReportError, LabError, ZclabError
+from zclab.host.cpu import Roles
 from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts, EmulatedHost
 from zclab.lab.keys import KeyPair
@@ -36,9 +39,11 @@ from zclab.lab.virtual import (
     write_initrd,
 )
 from zclab.model import Emulator, Lab, ModeName, Switch
+from zclab.profile import Symbols
 from zclab.progress import Progress
 from zclab.results import Provenance, Sample, Trial
 
+ACCOUNTS = "accounts.jsonl"
 PROGRAM = "zclab.bench.inside"
 SEED = b"zclab"
 NAME = "virtual"
@@ -71,11 +76,14 @@ class VirtualLab:
     settings: Emulator
     mtu: int
     offloads: Switch
+    profile: bool
     stop: threading.Event
     """Set by whoever ends a run: its machines are each waited for by a thread of their own."""
 
     @classmethod
-    def of(cls, lab: Lab, artifacts: Artifacts, *, mtu: int, offloads: Switch) -> VirtualLab:
+    def of(
+        cls, lab: Lab, artifacts: Artifacts, *, mtu: int, offloads: Switch, profile: bool
+    ) -> VirtualLab:
         """Return the lab in virtual time; raises LabError for one that is not emulated."""
         if lab.emulator is None or artifacts.host is None:
             raise LabError(f"{lab.name}: virtual time needs an emulated lab")
@@ -86,6 +94,7 @@ class VirtualLab:
             settings=lab.emulator,
             mtu=mtu,
             offloads=offloads,
+            profile=profile,
             stop=threading.Event(),
         )
 
@@ -105,9 +114,22 @@ class VirtualLab:
         ).model_dump_json()
 
     def machine(
-        self, folder: Path, *, initrd: Path | None = None, state: Path | None = None
+        self,
+        folder: Path,
+        *,
+        initrd: Path | None = None,
+        state: Path | None = None,
+        counting: bool = False,
     ) -> VirtualMachine:
         """Return the machine with its files in ``folder``, from an ``initrd`` or a ``state``."""
+        kernel = self.artifacts.kernel
+        plugin = plugin_option(
+            self.host.plugin.path,
+            out=folder / ACCOUNTS,
+            system_map=kernel.system_map,
+            task_offsets=kernel.task_offsets,
+            profile=self.profile,
+        )
         return VirtualMachine(
             hardware=Hardware(
                 name=folder.name,
@@ -120,6 +142,7 @@ class VirtualLab:
             cpu_model=self.cpu_model,
             initrd=initrd,
             state=state,
+            plugins=(plugin,) if counting else (),
         )
 
     @property
@@ -173,15 +196,13 @@ def run_trial(virtual: VirtualLab, state: Artifact, planned: Planned) -> Outcome
     order = virtual.order(planned.dimensions.mode, (planned,), start * PHASE_US)
     raw: list[tuple[str, str]] = []
     try:
-        with _resumed(virtual, state, order) as resumed:
+        with _resumed(virtual, state, order, counting=True) as resumed:
             for message in resumed.messages():
                 match message["kind"]:
                     case "trial":
-                        return Outcome(
-                            trial=Trial.model_validate(message["trial"]),
-                            samples=tuple(map(Sample.model_validate, message["samples"])),
-                            raw=tuple(raw),
-                        )
+                        text = (resumed.folder / ACCOUNTS).read_text()
+                        outcome = _outcome(virtual, state, planned, message, text)
+                        return replace(outcome, raw=(*raw, *outcome.raw))
                     case "raw":
                         raw.append((message["name"], message["text"]))
                     case "failed":
@@ -204,7 +225,7 @@ def run_trials(
 ) -> Iterator[Outcome]:
     """Run trials, ``jobs`` of them side by side, and yield what came of each in their order."""
     host = host_state(virtual, progress)
-    on_provenance(_provenance(host))
+    on_provenance(Provenance.model_validate(_said(host, "provenance")))
     modes = tuple(dict.fromkeys(planned.dimensions.mode for planned in trials))
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -224,6 +245,30 @@ def run_trials(
             virtual.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _outcome(
+    virtual: VirtualLab,
+    state: Artifact,
+    planned: Planned,
+    message: dict[str, Any],
+    accounts: str,
+) -> Outcome:
+    """Put together what the host says of a trial and what the plugin counted."""
+    trial = Trial.model_validate(message["trial"])
+    measured = tuple(map(Sample.model_validate, message["samples"]))
+    if trial.status != "ok":
+        return Outcome(trial=trial, samples=(), raw=())
+    roles = Roles(**_said(state, "roles"))
+    exact = counted(accounts, planned.workload, trial, roles)
+    label = planned.workload.label.replace(" ", "-")
+    name = f"{trial.mode}-{trial.boot}-{label}"
+    files = [(f"accounts/{name}.json", exact.window.model_dump_json())]
+    if virtual.profile:
+        symbols = Symbols(virtual.artifacts.kernel.system_map.read_text())
+        files.append((f"profile/{name}.tsv", exact.profile_table(symbols)))
+    trial, measured = with_exact(trial, measured, exact)
+    return Outcome(trial=trial, samples=measured, raw=tuple(files))
 
 
 def program_files(program: str = PROGRAM) -> dict[str, Path]:
@@ -276,9 +321,11 @@ def _write_host(virtual: VirtualLab, code: dict[str, Path], place: Path, initrd:
 
 
 @contextmanager
-def _resumed(virtual: VirtualLab, state: Artifact, order: str) -> Iterator[Running]:
+def _resumed(
+    virtual: VirtualLab, state: Artifact, order: str, *, counting: bool = False
+) -> Iterator[Running]:
     with scratch(emulated.root()) as place:
-        machine = virtual.machine(place, state=state.path / STATE)
+        machine = virtual.machine(place, state=state.path / STATE, counting=counting)
         with running(machine, order, virtual.stop) as resumed:
             yield resumed
 
@@ -311,12 +358,12 @@ def _state(
     return artifact
 
 
-def _provenance(host: Artifact) -> Provenance:
-    """Return what a host said of itself on its way to a state."""
-    for message in json.loads((host.path / "messages.json").read_text()):
-        if message.pop("kind") == "provenance":
-            return Provenance.model_validate(message)
-    raise LabError(f"{host.path}: a state without provenance; `invoke clean --kind=host-state`")
+def _said(state: Artifact, kind: str) -> dict[str, Any]:
+    """Return what a host said on its way to a state."""
+    for message in json.loads((state.path / "messages.json").read_text()):
+        if message.pop("kind") == kind:
+            return dict(message)
+    raise LabError(f"{state.path}: no {kind} in it; `invoke clean --kind={state.kind}`")
 
 
 def _error(message: dict[str, Any]) -> ZclabError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from zclab.build.emulator import EmulatorArtifact, build_emulator
 from zclab.build.image import Image, build_guest_image, build_host_image
 from zclab.build.kernel import PATCHES, KernelArtifact, Variant, build_kernel
+from zclab.build.plugin import PluginArtifact, build_plugin
 from zclab.build.progress import shown
 
 
@@ -16,6 +17,7 @@ class EmulatedHost:
     """What stands in for a host's hardware and installation."""
 
     emulator: EmulatorArtifact
+    plugin: PluginArtifact
     image: Image
 
 
@@ -53,5 +55,7 @@ def build_all(
         with shown("emulator") as progress:
             emulator = build_emulator(progress=progress)
         with shown("host image") as progress:
-            host = EmulatedHost(emulator=emulator, image=build_host_image(progress=progress))
+            plugin = build_plugin(emulator, progress=progress)
+            image = build_host_image(progress=progress)
+        host = EmulatedHost(emulator=emulator, plugin=plugin, image=image)
     return Artifacts(kernel=kernel, guest_image=guest_image, host=host)

@@ -37,7 +37,7 @@ class Window:
     """What was observed around and during one trial.
 
     ``before`` and ``after`` are the mode's own counters at its edges, ``copies`` what the copy
-    probe saw in a transfer of ``probed_bytes`` bytes of payload right after it.
+    probe saw in a transfer right after it. ``transactions`` is None for a stream.
     """
 
     workload: Workload
@@ -45,8 +45,8 @@ class Window:
     after: Counters
     peer_bytes: int
     payload_bytes: int
+    transactions: int | None
     copies: Counters
-    probed_bytes: int
 
     def grown(self, name: str) -> int:
         """Return by how much a counter grew over the trial."""
