@@ -29,6 +29,7 @@ from zclab.bench.plan import (
     virtual_estimate_s,
 )
 from zclab.bench.run import run, run_virtual
+from zclab.bench.virtual import COPY_BYTES, VirtualOptions
 from zclab.build import cache
 from zclab.build import emulator as emulator_build
 from zclab.build import kernel as kernel_build
@@ -166,8 +167,7 @@ def bench(
     duration_s: float,
     mtu: int,
     offloads: str,
-    jobs: int,
-    profile: bool,
+    options: VirtualOptions,
     keep: bool,
     out_dir: str,
 ) -> None:
@@ -177,7 +177,6 @@ def bench(
     ``duration_s``, 0 is what the lab's clock needs.
     """
     virtual = lab.clock == "virtual"
-    jobs = jobs or os.cpu_count() or 1
     chosen = select_modes(modes or MODES)
     boots = plan(
         lab,
@@ -194,7 +193,9 @@ def bench(
         offloads=_switch(offloads),
     )
     trials = sum(len(boot.trials) for boot in boots)
-    estimate = format_duration(virtual_estimate_s(boots, jobs) if virtual else estimate_s(boots))
+    estimate = format_duration(
+        virtual_estimate_s(boots, options.jobs) if virtual else estimate_s(boots)
+    )
     what = "starts" if virtual else "guest boots"
     out.print(f"lab {lab.name}: {len(boots)} {what}, {trials} trials, about {estimate}")
     store = RunDirectory.create(
@@ -208,7 +209,7 @@ def bench(
     try:
         with shown("run-bench") as progress:
             go = (
-                partial(run_virtual, jobs=jobs, profile=profile)
+                partial(run_virtual, options=options)
                 if lab.clock == "virtual"
                 else partial(run, keep=keep)
             )
@@ -223,6 +224,17 @@ def bench(
     bad = [trial for trial in store.results.trials if trial.status != "ok"]
     if bad:
         raise TrialError(f"{len(bad)} of {trials} trials have no valid figures; see the table")
+
+
+def virtual_options(*, jobs: int, profile: bool, copy_bytes: int) -> VirtualOptions:
+    """Return the options that only virtual time has; 0 jobs are one for each core."""
+    for known in COPY_BYTES:
+        if copy_bytes == known:
+            return VirtualOptions(
+                jobs=jobs or os.cpu_count() or 1, profile=profile, copy_bytes=known
+            )
+    choices = ", ".join(map(str, COPY_BYTES))
+    raise ConfigError(f"--copy-bytes: found {copy_bytes}, allowed: {choices}")
 
 
 def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = False) -> Artifacts:

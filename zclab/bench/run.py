@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from zclab.bench.execute import check_features, execute
 from zclab.bench.plan import Boot
 from zclab.bench.provenance import seen_on_host
-from zclab.bench.virtual import VirtualLab, run_trials
+from zclab.bench.virtual import VirtualLab, VirtualOptions, run_trials
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.lifecycle import console_of, opened
 from zclab.lab.session import Session
@@ -52,21 +52,21 @@ def run_virtual(
     boots: Sequence[Boot],
     store: RunDirectory,
     *,
-    jobs: int,
-    profile: bool,
+    options: VirtualOptions,
     mtu: int,
     offloads: Switch,
     progress: Progress,
 ) -> None:
-    """Execute a plan in virtual time, ``jobs`` trials side by side."""
-    virtual = VirtualLab.of(lab, artifacts, mtu=mtu, offloads=offloads, profile=profile)
+    """Execute a plan in virtual time."""
+    virtual = VirtualLab.of(lab, artifacts, options, mtu=mtu, offloads=offloads)
     trials = [planned for boot in boots for planned in boot.trials]
     features: dict[str, ModeName] = {}
 
     def on_provenance(seen: Provenance) -> None:
         store.set_provenance(made_with(seen, artifacts))
 
-    for outcome in run_trials(virtual, trials, progress, jobs=jobs, on_provenance=on_provenance):
+    outcomes = run_trials(virtual, trials, progress, jobs=options.jobs, on_provenance=on_provenance)
+    for outcome in outcomes:
         for name, text in outcome.raw:
             store.write_raw(name, text)
         seen = outcome.trial.evidence.get("virtio_features")
@@ -77,7 +77,7 @@ def run_virtual(
 def made_with(seen: Provenance, artifacts: Artifacts) -> Provenance:
     """Add to what a host tells of itself what we built it from, and by which command."""
     versions = {**seen.versions, "kernel_source": artifacts.kernel.base}
-    keys = {**artifacts.keys, "series": artifacts.kernel.series_hash}
+    keys = {**seen.artifacts, **artifacts.keys, "series": artifacts.kernel.series_hash}
     if artifacts.host:
         versions["emulator"] = artifacts.host.emulator.version
         keys["emulator_series"] = artifacts.host.emulator.series_hash

@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from zclab import errors
 from zclab.bench.accounts import counted, with_exact
 from zclab.bench.plan import Order, Planned
-from zclab.build.cache import Artifact, file_hash, get_or_build, prune
+from zclab.build.cache import Artifact, file_hash, get_or_build, key_of, prune
 from zclab.build.image import BUSYBOX, RECIPES
 from zclab.build.plugin import plugin_option
 from zclab.errors import KernelReportError, LabError, ZclabError
@@ -52,6 +52,10 @@ NAME = "virtual"
 RECIPE = 1
 """Counts changes here that make another state of the same inputs."""
 
+CopyBytes = Literal[8, 1]
+COPY_BYTES: tuple[CopyBytes, ...] = get_args(CopyBytes)
+"""How many bytes a copying instruction moves: ``rep movsq``, or ``rep movsb`` with ERMS."""
+
 KEPT_STATES = 8
 PHASE_US = 137
 """How much later each start begins than the one before it: no multiple of a timer's period."""
@@ -67,6 +71,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VirtualOptions:
+    """What can be chosen of a run in virtual time; ``jobs`` trials run side by side."""
+
+    jobs: int = 1
+    profile: bool = False
+    copy_bytes: CopyBytes = 8
+
+
+@dataclass(frozen=True, kw_only=True)
 class VirtualLab:
     """A lab in virtual time: what it is made of, and what all its trials have in common."""
 
@@ -76,13 +89,14 @@ class VirtualLab:
     settings: Emulator
     mtu: int
     offloads: Switch
+    copy_bytes: CopyBytes
     profile: bool
     stop: threading.Event
     """Set by whoever ends a run: its machines are each waited for by a thread of their own."""
 
     @classmethod
     def of(
-        cls, lab: Lab, artifacts: Artifacts, *, mtu: int, offloads: Switch, profile: bool
+        cls, lab: Lab, artifacts: Artifacts, options: VirtualOptions, *, mtu: int, offloads: Switch
     ) -> VirtualLab:
         """Return the lab in virtual time; raises LabError for one that is not emulated."""
         if lab.emulator is None or artifacts.host is None:
@@ -94,7 +108,8 @@ class VirtualLab:
             settings=lab.emulator,
             mtu=mtu,
             offloads=offloads,
-            profile=profile,
+            copy_bytes=options.copy_bytes,
+            profile=options.profile,
             stop=threading.Event(),
         )
 
@@ -147,8 +162,9 @@ class VirtualLab:
 
     @property
     def cpu_model(self) -> str:
-        """QEMU's CPU model: copies take an instruction for 8 bytes (see docs/cost-model.md)."""
-        return f"{self.settings.cpu_model},-erms,-fsrm"
+        """QEMU's CPU model, which decides what copies cost (see docs/cost-model.md)."""
+        model = self.settings.cpu_model
+        return f"{model},-erms,-fsrm" if self.copy_bytes == COPY_BYTES[0] else model
 
 
 def host_state(virtual: VirtualLab, progress: Progress) -> Artifact:
@@ -225,7 +241,7 @@ def run_trials(
 ) -> Iterator[Outcome]:
     """Run trials, ``jobs`` of them side by side, and yield what came of each in their order."""
     host = host_state(virtual, progress)
-    on_provenance(Provenance.model_validate(_said(host, "provenance")))
+    on_provenance(_provenance(virtual, host))
     modes = tuple(dict.fromkeys(planned.dimensions.mode for planned in trials))
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -356,6 +372,15 @@ def _state(
     if not artifact.cached:
         prune(f"{kind}-state", keep=KEPT_STATES)
     return artifact
+
+
+def _provenance(virtual: VirtualLab, host: Artifact) -> Provenance:
+    """Return what a host said of itself, with what only the emulator knows."""
+    seen = Provenance.model_validate(_said(host, "provenance"))
+    code = key_of({name: file_hash(path) for name, path in program_files().items()})
+    return seen.model_copy(
+        update={"cpu_model": virtual.cpu_model, "artifacts": {"experiment": code}}
+    )
 
 
 def _said(state: Artifact, kind: str) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""Virtual time: what a host is started with, told, and heard to say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from zclab.bench import inside
+from zclab.bench.plan import Order
+from zclab.bench.virtual import program_files
+from zclab.config import load_lab
+from zclab.errors import KernelReportError, LabError
+from zclab.lab.machine import Hardware
+from zclab.lab.virtual import ORDER_BYTES, Running, VirtualMachine, write_initrd
+from zclab.model import Emulator
+
+
+def a_machine(folder: Path, **origin: Path) -> VirtualMachine:
+    return VirtualMachine(
+        hardware=Hardware(
+            name="t",
+            folder=folder,
+            emulator=Path("qemu"),
+            firmware=(),
+            kernel=Path("bzImage"),
+            settings=Emulator(cpus=4),
+        ),
+        cpu_model="max,-erms,-fsrm",
+        **origin,
+    )
+
+
+def said(folder: Path, outbox: str, console: str = "", code: str = "pass") -> Running:
+    (folder / "outbox").write_text(outbox)
+    (folder / "console.log").write_text(console)
+    (folder / "emulator.log").write_text("qemu: terminating\n")
+    process = subprocess.Popen((sys.executable, "-c", code))
+    return Running(folder=folder, process=process, stop=threading.Event())
+
+
+def test_the_machine_has_one_thread_one_cpu_one_clock_and_no_way_in(tmp_path: Path) -> None:
+    words = " ".join(a_machine(tmp_path, initrd=Path("initrd")).argv)
+
+    assert "-accel tcg,thread=single" in words
+    assert "-smp 1 -icount shift=0,sleep=off -seed 1 " in words
+    assert "clock=vm" in words
+    assert "hostfwd" not in words
+    assert "virtio-blk" not in words
+
+
+def test_a_machine_from_a_state_does_not_announce_itself(tmp_path: Path) -> None:
+    argv = a_machine(tmp_path, state=Path("state")).argv
+
+    assert argv[-4:] == ("-incoming", "file:state", "-global", "migration.announce-rounds=0")
+
+
+def test_the_program_for_the_host_brings_no_builders_and_no_libraries_for_terminals() -> None:
+    files = program_files()
+
+    assert "zclab/bench/inside.py" in files
+    assert "zclab/runner/__init__.py" in files
+    assert not [name for name in files if "/build/" in name or "/report" in name]
+    assert not [path for path in files.values() if "import rich" in path.read_text()]
+
+
+def test_an_order_is_read_from_a_file_that_is_filled_up(tmp_path: Path) -> None:
+    order = Order(lab=load_lab("emulated"), kernel_key="k", image_key="i", mtu=1500, offloads="on")
+    file = tmp_path / "order"
+    file.write_bytes(order.model_dump_json().encode().ljust(ORDER_BYTES))
+
+    assert inside.read_order(file) == order
+
+
+def test_messages_end_where_the_host_pauses(tmp_path: Path) -> None:
+    running = said(tmp_path, '{"kind": "roles"}\n{"kind": "paused", "at": "host"}\n')
+
+    assert [message["kind"] for message in running.messages()] == ["roles", "paused"]
+
+
+def test_a_host_that_ends_by_itself_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+    running = said(tmp_path, '{"kind": "ro', "the end\n")
+
+    with pytest.raises(LabError, match=r"ended by itself\n  qemu: terminating\n  the end"):
+        list(running.messages())
+
+
+def test_a_kernel_report_on_the_console_ends_the_wait(tmp_path: Path) -> None:
+    oops = "[    9.1] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
+    running = said(tmp_path, "", oops, "import time; time.sleep(30)")
+    try:
+        with pytest.raises(KernelReportError, match="BUG: kernel NULL pointer dereference"):
+            list(running.messages())
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_a_run_that_is_stopped_stops_listening(tmp_path: Path) -> None:
+    running = said(tmp_path, "", "", "import time; time.sleep(30)")
+    running.stop.set()
+    try:
+        with pytest.raises(LabError, match="the run was stopped"):
+            list(running.messages())
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def test_an_initramfs_holds_files_under_their_names(tmp_path: Path) -> None:
+    source = tmp_path / "somewhere" / "file"
+    source.parent.mkdir()
+    source.write_text("content")
+    scratch = tmp_path / "scratch"
+
+    write_initrd(tmp_path / "initrd", {"bin/tool": source}, scratch)
+
+    listing = subprocess.run(
+        ("cpio", "--list", "--quiet", "--file", tmp_path / "initrd"),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert listing.split() == ["bin", "bin/tool"]
