@@ -179,6 +179,70 @@ def run_bench(
     )
 
 
+@task(
+    help={
+        "run": "a run's folder, or its results.json",
+        "baseline-mode": "the mode that the others are compared with",
+        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
+        "html": "where the page goes, instead of the run's folder",
+        "markdown": "also write the table as Markdown",
+    }
+)
+@explained
+def report(
+    _context: Context,
+    run: str,
+    baseline_mode: str = "vhost",
+    gates: str = "",
+    html: str = "",
+    markdown: str = "",
+) -> None:
+    """Show a run again, and write its page."""
+    from zclab import offline  # noqa: PLC0415 - scipy and matplotlib take seconds to import
+
+    offline.report(run, baseline_mode=baseline_mode, gates=gates, html=html, md=markdown)
+
+
+@task(
+    iterable=["baseline", "allow"],
+    help={
+        "run": "a run's folder, or its results.json",
+        "baseline": "a run, or a results.json, to compare with; repeatable, of one kernel",
+        "baseline-mode": "without --baseline: the mode that the others are compared with",
+        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
+        "allow": "something in which the runs may differ, such as cpu_model or mtu; repeatable",
+        "junit": "also write JUnit XML",
+        "html": "also write the run's page, with the comparison in it",
+        "markdown": "also write the verdict as Markdown",
+    },
+)
+@explained
+def compare(
+    _context: Context,
+    run: str,
+    baseline: list[str],
+    allow: list[str],
+    baseline_mode: str = "vhost",
+    gates: str = "",
+    junit: str = "",
+    html: str = "",
+    markdown: str = "",
+) -> None:
+    """Judge a run against others, or its modes; fail where one is worse."""
+    from zclab import offline  # noqa: PLC0415 - as above
+
+    offline.compare(
+        run,
+        baselines=baseline,
+        baseline_mode=baseline_mode,
+        gates=gates,
+        allow=allow,
+        junit=junit,
+        html=html,
+        md=markdown,
+    )
+
+
 @task(help={"unit": "only the tests that take seconds", "nightly": "also those that take long"})
 def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
     """Run the tests; those of the lab boot it."""

@@ -1,0 +1,144 @@
+"""Tasks that read runs: what they write, and with which status they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import JUnitXml
+
+from zclab import offline
+from zclab.errors import ConfigError, GateError, TrialError
+from zclab.results import Results
+from zclab.simulated import SimulatedRun
+from zclab.store import RESULTS_FILE
+
+FIGURES = {"throughput_mbps": 400.0, "service_demand_us_per_kb": 10.0}
+
+
+def stored(folder: Path, results: Results) -> str:
+    folder.mkdir()
+    (folder / RESULTS_FILE).write_text(results.model_dump_json(by_alias=True))
+    return str(folder)
+
+
+def simulated(run_id: str, factor: float, *, seed: int = 1) -> SimulatedRun:
+    run = SimulatedRun(run_id, seed=seed)
+    figures = {"throughput_mbps": 400.0 * factor, "service_demand_us_per_kb": 10.0}
+    run.boots({"vhost": FIGURES, "zerocopy": figures}, boots=6, noise=0.004)
+    return run
+
+
+def compare(run: str, *baselines: str, **changes: Any) -> None:
+    options: dict[str, Any] = {
+        "baseline_mode": "vhost",
+        "gates": "",
+        "allow": (),
+        "junit": "",
+        "html": "",
+        "md": "",
+    }
+    offline.compare(run, baselines=baselines, **(options | changes))
+
+
+def test_a_worse_run_fails_its_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours = stored(tmp_path / "ours", simulated("after", 0.9, seed=2).results)
+    theirs = stored(tmp_path / "theirs", simulated("before", 1.0).results)
+
+    with pytest.raises(GateError, match=r"1 of 4 figures are worse than before's") as caught:
+        compare(ours, theirs)
+
+    assert caught.value.exit_status == 5
+    assert "zerocopy 1 worse (throughput 0.9" in capsys.readouterr().out
+
+
+def test_a_better_run_passes(tmp_path: Path) -> None:
+    ours = stored(tmp_path / "ours", simulated("after", 1.1, seed=2).results)
+    theirs = stored(tmp_path / "theirs", simulated("before", 1.0).results)
+
+    compare(ours, theirs)
+
+
+def test_modes_of_one_run_are_compared_without_a_baseline(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", simulated("run", 0.9).results)
+
+    with pytest.raises(GateError, match="1 of 2 figures are worse than vhost's"):
+        compare(run)
+    compare(run, baseline_mode="zerocopy")
+
+
+def test_a_figure_that_is_missing_does_not_pass(tmp_path: Path) -> None:
+    ours = SimulatedRun("after", seed=2)
+    ours.boots({"vhost": FIGURES}, boots=6, noise=0.004)
+    ours.add("zerocopy", {}, boot=99, status="failed", reason="oops")
+    theirs = stored(tmp_path / "theirs", simulated("before", 1.0).results)
+
+    with pytest.raises(TrialError, match="2 of 4 figures are missing"):
+        compare(stored(tmp_path / "ours", ours.results), theirs)
+
+
+def test_gates_of_ones_own_decide(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", simulated("run", 0.9).results)
+    gates = tmp_path / "lax.yaml"
+    gates.write_text("gates:\n  - metric: throughput_mbps\n    min_effect_percent: 20\n")
+
+    compare(run, gates=str(gates))
+
+
+def test_junit_tells_worse_undecided_and_missing_apart(tmp_path: Path) -> None:
+    run = simulated("run", 0.9)
+    run.boots({"vhost": FIGURES, "zerocopy": FIGURES}, boots=2, direction="tx")
+    run.boots({"vhost": FIGURES}, boots=6, message_bytes=64)
+    run.add("zerocopy", {}, boot=99, status="failed", message_bytes=64)
+    junit = tmp_path / "out" / "junit.xml"
+
+    with pytest.raises(GateError):
+        compare(stored(tmp_path / "run", run.results), junit=str(junit))
+
+    (suite,) = JUnitXml.fromfile(str(junit))
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (6, 1, 2, 2)
+    (failed,) = [case for case in suite if case.is_failure]
+    assert failed.name == "zerocopy: throughput"
+    assert failed.classname == "TCP_STREAM rx 16384 B, e1000e, MTU 1500, offloads on, 5 s"
+    assert failed.result[0].message.startswith("worse: 0.8")
+
+
+def test_a_comparison_is_on_the_page_and_in_markdown(tmp_path: Path) -> None:
+    ours = stored(tmp_path / "ours", simulated("after", 1.1, seed=2).results)
+    theirs = stored(tmp_path / "theirs", simulated("before", 1.0).results)
+    html, md = tmp_path / "x" / "page.html", tmp_path / "verdict.md"
+
+    compare(ours, theirs, html=str(html), md=str(md))
+
+    assert "Against before: vhost none worse" in html.read_text()
+    assert md.read_text().startswith("Against before: vhost none worse, 2 the same; zerocopy none")
+    assert "| ▲ better | TCP_STREAM rx 16384 B | zerocopy | throughput | 4" in md.read_text()
+
+
+def test_a_run_is_rendered_again_from_its_folder(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", simulated("run", 0.9).results)
+
+    offline.report(run, baseline_mode="vhost", gates="", html="", md="")
+
+    page = tmp_path / "run" / "report.html"
+    first = page.read_text()
+    offline.report(f"{run}/{RESULTS_FILE}", baseline_mode="vhost", gates="", html="", md="")
+    assert page.read_text() == first
+
+
+def test_a_baseline_mode_that_was_not_run_is_an_error(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", simulated("run", 0.9).results)
+
+    with pytest.raises(ConfigError, match=r"nothing to compare: .*, not passthrough"):
+        compare(run, baseline_mode="passthrough")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", simulated("run", 1.0).results)
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigError, match=r"--html: cannot write .*file/page.html: "):
+        offline.report(
+            run, baseline_mode="vhost", gates="", html=str(tmp_path / "file/page.html"), md=""
+        )

@@ -1,0 +1,101 @@
+"""What the tasks do that need no lab: read runs, compare them, show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zclab.bench.plan import select_modes
+from zclab.commands import out
+from zclab.compare import between, tally, within
+from zclab.errors import ConfigError, GateError, TrialError
+from zclab.gates import Gates, default_gates, load_gates
+from zclab.judge import Judged
+from zclab.model import Clock, ModeName
+from zclab.report.junit import write_junit
+from zclab.report.markdown import markdown, markdown_comparison
+from zclab.report.page import page
+from zclab.report.terminal import render, render_comparison
+from zclab.store import load
+
+PAGE_FILE = "report.html"
+
+
+def report(run: str, *, baseline_mode: str, gates: str, html: str, md: str) -> None:
+    """Print the report of a run and write its page, by default into the run's folder."""
+    path = Path(run)
+    results = load(path)
+    folder = path if path.is_dir() else path.parent
+    base, rules = _mode(baseline_mode), _gates(gates, results.run.clock)
+    out.print(render(results, baseline=base, gates=rules))
+    written = Path(html) if html else folder / PAGE_FILE
+    _write("--html", written, page(results, folder=folder, baseline=base, gates=rules))
+    if md:
+        _write("--markdown", Path(md), markdown(results, baseline=base, gates=rules))
+    out.print(f"page: {written}")
+
+
+def compare(
+    run: str,
+    *,
+    baselines: Sequence[str],
+    baseline_mode: str,
+    gates: str,
+    allow: Sequence[str],
+    junit: str,
+    html: str,
+    md: str,
+) -> None:
+    """Judge a run against others, or its modes against one of them; fail where it is worse."""
+    path = Path(run)
+    results = load(path)
+    rules = _gates(gates, results.run.clock)
+    if baselines:
+        theirs = [load(Path(name)) for name in baselines]
+        judged = between(results, theirs, rules, allow=allow)
+        against = " and ".join(other.run.id for other in theirs)
+    else:
+        against = _mode(baseline_mode)
+        judged = within(results, rules, baseline=against)
+    if not judged:
+        raise ConfigError(
+            f"{run}: nothing to compare: name runs with --baseline, or a mode that has valid "
+            f"figures with --baseline-mode, not {against}"
+        )
+    out.print(render_comparison(judged, against))
+    if junit:
+        write_junit(Path(junit), judged, name=f"{results.run.id} against {against}")
+    if md:
+        _write("--markdown", Path(md), markdown_comparison(judged, against))
+    if html:
+        folder = path if path.is_dir() else path.parent
+        _write(
+            "--html",
+            Path(html),
+            page(results, folder=folder, gates=rules, comparison=judged, against=against),
+        )
+    _fail_where_worse(judged, against)
+
+
+def _fail_where_worse(judged: Sequence[Judged], against: str) -> None:
+    count = tally(judged)
+    if count["worse"]:
+        raise GateError(f"{count['worse']} of {len(judged)} figures are worse than {against}'s")
+    if count["missing"]:
+        raise TrialError(f"{count['missing']} of {len(judged)} figures are missing, {against} has")
+
+
+def _mode(name: str) -> ModeName:
+    return select_modes([name])[0]
+
+
+def _gates(name: str, clock: Clock) -> Gates:
+    return load_gates(name) if name else default_gates(clock)
+
+
+def _write(option: str, path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{option}: cannot write {path}: {exc.strerror}") from exc
