@@ -8,7 +8,7 @@ import sys
 from invoke.context import Context
 from invoke.tasks import task
 
-from zclab import commands
+from zclab import commands, experiment
 from zclab.commands import explained
 
 
@@ -127,6 +127,9 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "jobs": "trials side by side in virtual time, one for each core by default",
         "offloads": "on or off: TSO, GSO and GRO of guest, host and peer",
         "mtu": "of guest, host and peer, in bytes",
+        "suite": "a file of suites/ without its ending, or a path, instead of the options above",
+        "seed": "what draws the order of a suite's trials; by default a new one, which is recorded",
+        "dry-run": "list the trials and how long they take, and run none",
         "keep": "leave the lab up",
         "out": "a new folder for the results, instead of runs/<id>",
         **LAB_HELP,
@@ -151,6 +154,9 @@ def run_bench(
     jobs: int = 0,
     profile: bool = False,
     copy_bytes: int = 8,
+    suite: str = "",
+    seed: int = -1,
+    dry_run: bool = False,
     keep: bool = False,
     out: str = "",
     lab: str = "emulated",
@@ -162,9 +168,7 @@ def run_bench(
 ) -> None:
     """Compare the modes: boot, drive netperf, print a table."""
     loaded = commands.load(lab, name=name, nic=nic, clock=clock)
-    commands.bench(
-        loaded,
-        lambda: commands.build_lab(loaded, source=source, series=series, debug=debug),
+    options = experiment.Options(
         modes=mode,
         workloads=workload,
         directions=direction,
@@ -173,7 +177,20 @@ def run_bench(
         duration_s=duration,
         mtu=mtu,
         offloads=offloads,
-        options=commands.virtual_options(jobs=jobs, profile=profile, copy_bytes=copy_bytes),
+    )
+    plan = (
+        experiment.planned_suite(loaded, suite, options, seed=seed)
+        if suite
+        else experiment.planned(loaded, options)
+    )
+    virtual = experiment.virtual_options(jobs=jobs, profile=profile, copy_bytes=copy_bytes)
+    if dry_run:
+        experiment.show(plan, virtual)
+        return
+    experiment.bench(
+        plan,
+        lambda: commands.build_lab(loaded, source=source, series=series, debug=debug),
+        virtual,
         keep=keep,
         out_dir=out,
     )

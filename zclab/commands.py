@@ -8,9 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
 
@@ -19,31 +17,18 @@ from rich.console import Console
 
 from zclab import checks
 from zclab import doctor as diagnosis
-from zclab.bench.plan import (
-    AMOUNTS,
-    STARTS,
-    estimate_s,
-    plan,
-    select_modes,
-    select_workloads,
-    virtual_estimate_s,
-)
-from zclab.bench.run import run, run_virtual
-from zclab.bench.virtual import COPY_BYTES, VirtualOptions
 from zclab.build import cache
 from zclab.build import emulator as emulator_build
 from zclab.build import kernel as kernel_build
 from zclab.build.image import build_guest_image, build_host_image
 from zclab.build.progress import shown
 from zclab.config import load_lab, with_overrides
-from zclab.errors import INTERRUPTED, ConfigError, LabError, TrialError, ZclabError
+from zclab.errors import INTERRUPTED, LabError, ZclabError
 from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.lifecycle import down, up
-from zclab.model import Lab, Switch
-from zclab.modes import MODES
-from zclab.store import RunDirectory
-from zclab.units import format_bytes, format_duration
+from zclab.model import Lab
+from zclab.units import format_bytes
 
 Parameters = ParamSpec("Parameters")
 
@@ -155,88 +140,6 @@ def lab_console(lab: Lab) -> None:
     os.execvp(argv[0], argv)  # noqa: S606 - as above
 
 
-def bench(
-    lab: Lab,
-    build: Callable[[], Artifacts],
-    *,
-    modes: Sequence[str],
-    workloads: Sequence[str],
-    directions: Sequence[str],
-    message_bytes: Sequence[str],
-    repetitions: int,
-    duration_s: float,
-    mtu: int,
-    offloads: str,
-    options: VirtualOptions,
-    keep: bool,
-    out_dir: str,
-) -> None:
-    """Run, print the table, and end with a TrialError where a trial has no valid figures.
-
-    ``build`` is called once all options are known to make sense. Of ``repetitions`` and
-    ``duration_s``, 0 is what the lab's clock needs.
-    """
-    virtual = lab.clock == "virtual"
-    chosen = select_modes(modes or MODES)
-    boots = plan(
-        lab,
-        modes=chosen,
-        workloads=select_workloads(
-            names=workloads,
-            directions=directions,
-            message_bytes=[_number("--message-bytes", text) for text in message_bytes],
-            duration_s=duration_s or (1.0 if virtual else 2.0),
-            amounts=AMOUNTS if virtual and not duration_s else None,
-        ),
-        repetitions=repetitions or (STARTS if virtual else 3),
-        mtu=mtu,
-        offloads=_switch(offloads),
-    )
-    trials = sum(len(boot.trials) for boot in boots)
-    estimate = format_duration(
-        virtual_estimate_s(boots, options.jobs) if virtual else estimate_s(boots)
-    )
-    what = "starts" if virtual else "guest boots"
-    out.print(f"lab {lab.name}: {len(boots)} {what}, {trials} trials, about {estimate}")
-    store = RunDirectory.create(
-        lab=lab.name,
-        clock=lab.clock,
-        modes=chosen,
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        out=Path(out_dir) if out_dir else None,
-    )
-    artifacts = build()
-    try:
-        with shown("run-bench") as progress:
-            go = (
-                partial(run_virtual, options=options)
-                if lab.clock == "virtual"
-                else partial(run, keep=keep)
-            )
-            switch = _switch(offloads)
-            go(lab, artifacts, boots, store, mtu=mtu, offloads=switch, progress=progress)
-    finally:
-        if store.results.trials:
-            from zclab.report import terminal  # noqa: PLC0415 - scipy takes a second to import
-
-            out.print(terminal.render(store.results))
-        out.print(f"results, raw output and console logs: {store.path}")
-    bad = [trial for trial in store.results.trials if trial.status != "ok"]
-    if bad:
-        raise TrialError(f"{len(bad)} of {trials} trials have no valid figures; see the table")
-
-
-def virtual_options(*, jobs: int, profile: bool, copy_bytes: int) -> VirtualOptions:
-    """Return the options that only virtual time has; 0 jobs are one for each core."""
-    for known in COPY_BYTES:
-        if copy_bytes == known:
-            return VirtualOptions(
-                jobs=jobs or os.cpu_count() or 1, profile=profile, copy_bytes=known
-            )
-    choices = ", ".join(map(str, COPY_BYTES))
-    raise ConfigError(f"--copy-bytes: found {copy_bytes}, allowed: {choices}")
-
-
 def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = False) -> Artifacts:
     """Build whatever a lab is made of and does not exist yet."""
     return build_all(
@@ -284,18 +187,3 @@ def _say(text: str) -> None:
 
 def _variant(*, debug: bool) -> kernel_build.Variant:
     return "debug" if debug else "default"
-
-
-def _switch(text: str) -> Switch:
-    if text == "on":
-        return "on"
-    if text == "off":
-        return "off"
-    raise ConfigError(f"--offloads: found {text!r}, allowed: on, off")
-
-
-def _number(option: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as exc:
-        raise ConfigError(f"{option}: found {text!r}, allowed: a whole number of bytes") from exc

@@ -117,13 +117,15 @@ def samples(dimensions: Dimensions, figures: Mapping[str, float]) -> tuple[Sampl
 
 
 class RunInfo(Value):
-    """Which run it was; ``started`` is ISO 8601 in UTC."""
+    """Which run it was; ``started`` is ISO 8601 in UTC, ``seed`` drew the order of a ``suite``."""
 
     id: str
     started: str
     lab: str
     clock: Clock
     command: str
+    suite: str | None = None
+    seed: int | None = None
 
 
 class Provenance(Value):

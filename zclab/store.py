@@ -41,6 +41,8 @@ class RunDirectory:
         clock: Clock,
         modes: Sequence[str],
         command: str,
+        suite: str | None = None,
+        seed: int | None = None,
         out: Path | None = None,
     ) -> RunDirectory:
         """Make a new run's directory: ``runs/<id>``, or ``out``, which must not exist yet.
@@ -49,7 +51,15 @@ class RunDirectory:
         """
         started = datetime.now(UTC).replace(microsecond=0)
         name = run_id(started, modes, secrets.token_hex(2))
-        run = RunInfo(id=name, started=started.isoformat(), lab=lab, clock=clock, command=command)
+        run = RunInfo(
+            id=name,
+            started=started.isoformat(),
+            lab=lab,
+            clock=clock,
+            command=command,
+            suite=suite,
+            seed=seed,
+        )
         path = out or RUNS / name
         try:
             return cls(path, run)

@@ -1,11 +1,12 @@
 """What a run does, and in which order, before it does any of it.
 
-Drift of the host must not pose as an effect of a mode: modes are interleaved and their order is
-rotated from one repetition to the next (A B, then B A), never run in blocks.
+Drift of the host must not pose as an effect of a mode: each repetition is a block that has every
+mode once, in an order that is rotated from one to the next (A B, then B A), or drawn by lot.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -32,7 +33,7 @@ AMOUNTS: dict[WorkloadName, int] = {"TCP_STREAM": 128 * MIB, "TCP_RR": 4000}
 
 UDP_STREAM has none, see netperf_argv().
 """
-_UDP_HEADER_BYTES = 28
+UDP_HEADER_BYTES = 28
 """IPv4 and UDP: what an MTU leaves less of for a datagram."""
 
 BOOT_S = 25.0
@@ -135,8 +136,13 @@ def plan(
     repetitions: int = 3,
     mtu: int = 1500,
     offloads: Switch = "on",
+    lot: random.Random | None = None,
+    first_boot: int = 0,
 ) -> list[Boot]:
     """Return the boots of a run in their order: in each repetition one for each mode.
+
+    ``lot`` draws the order of modes and workloads of each repetition, and all its modes have the
+    workloads in the same order. Boots are numbered from ``first_boot``.
 
     Raises ConfigError for a datagram that would be fragmented, for then a cell measures something
     else than its name says.
@@ -144,17 +150,19 @@ def plan(
     if repetitions < 1:
         raise ConfigError(f"--repetitions: {repetitions}: should be 1 or more")
     for workload in workloads:
-        if workload.name == "UDP_STREAM" and workload.message_bytes + _UDP_HEADER_BYTES > mtu:
+        if workload.name == "UDP_STREAM" and workload.message_bytes + UDP_HEADER_BYTES > mtu:
             raise ConfigError(
                 f"--message-bytes: {workload.message_bytes}: a datagram that fits in an MTU of "
-                f"{mtu} has at most {mtu - _UDP_HEADER_BYTES}"
+                f"{mtu} has at most {mtu - UDP_HEADER_BYTES}"
             )
     boots: list[Boot] = []
     for repetition in range(repetitions):
         turn = repetition % len(modes)
-        for mode in (*modes[turn:], *modes[:turn]):
+        order = lot.sample(modes, len(modes)) if lot else (*modes[turn:], *modes[:turn])
+        todo = lot.sample(workloads, len(workloads)) if lot else workloads
+        for mode in order:
             # In virtual time a mode's starts are all from one boot, and numbered alike.
-            number = repetition if lab.clock == "virtual" else len(boots)
+            number = repetition if lab.clock == "virtual" else first_boot + len(boots)
             trials = tuple(
                 Planned(
                     workload=workload,
@@ -173,7 +181,7 @@ def plan(
                         repetition=repetition,
                     ),
                 )
-                for workload in workloads
+                for workload in todo
             )
             boots.append(Boot(number=number, mode=mode, repetition=repetition, trials=trials))
     return boots

@@ -1,0 +1,164 @@
+"""Suites: which cells an experiment has, as a file of ``suites/`` says it.
+
+A suite says what is run; in which order is drawn by lot from a seed, in blocks that have each mode
+once. Cells that need the lab brought up in another way are another part of the plan.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from zclab.bench.plan import (
+    AMOUNTS,
+    DEFAULT_MESSAGE_BYTES,
+    UDP_HEADER_BYTES,
+    Boot,
+    plan,
+    select_workloads,
+)
+from zclab.config import with_overrides
+from zclab.labfile import Document
+from zclab.model import Direction, Lab, ModeName, NicModel, Switch, Value, Workload, WorkloadName
+from zclab.strict import find, parse
+
+SUITES = Path(__file__).resolve().parent.parent / "suites"
+
+Bytes = Annotated[int, Field(ge=1, le=1 << 20)]
+Mtu = Annotated[int, Field(ge=576, le=16110)]
+Modes = Annotated[tuple[ModeName, ...], Field(min_length=1, description="a list of modes")]
+Sizes = Annotated[tuple[Bytes, ...], Field(description="a list of sizes in bytes")]
+Mtus = Annotated[tuple[Mtu, ...], Field(min_length=1, description="a list of MTUs in bytes")]
+Switches = Annotated[tuple[Switch, ...], Field(min_length=1, description="a list of on and off")]
+Nics = Annotated[tuple[NicModel, ...], Field(description="a list of e1000e and igb")]
+Directions = Annotated[tuple[Direction, ...], Field(description="a list of rx and tx")]
+
+
+class Cells(Value):
+    """A workload, and the values that each of its dimensions takes; all combinations are run.
+
+    What is left out is what run-bench does without the option; no ``nic`` is the lab's.
+    """
+
+    workload: WorkloadName
+    directions: Directions = ()
+    message_bytes: Sizes = ()
+    mtu: Mtus = (1500,)
+    offloads: Switches = ("on",)
+    nic: Nics = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of messages, with the default where none is given."""
+        return self.message_bytes or (DEFAULT_MESSAGE_BYTES[self.workload],)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Cells:
+        if self.workload == "TCP_RR" and self.directions:
+            raise ValueError("TCP_RR goes both ways; leave directions out")
+        largest = min(self.mtu) - UDP_HEADER_BYTES
+        if self.workload == "UDP_STREAM" and max(self.sizes) > largest:
+            msg = f"a datagram in an MTU of {min(self.mtu)} has at most {largest} bytes"
+            raise ValueError(msg)
+        return self
+
+
+class Suite(Value):
+    """A file of ``suites/``.
+
+    ``repetitions`` is boots of the guest in each mode, in virtual time starts of each.
+    """
+
+    modes: Modes = ("passthrough", "vhost", "zerocopy")
+    repetitions: Annotated[int, Field(ge=1, le=1000)]
+    duration_s: Annotated[float, Field(gt=0, le=3600, description="a time up to 3600 s")]
+    cells: Annotated[tuple[Cells, ...], Field(min_length=1, description="a list of cells")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Boots of one lab, all under the same conditions: what a lab is brought up for once."""
+
+    lab: Lab
+    mtu: int
+    offloads: Switch
+    boots: tuple[Boot, ...]
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are."""
+        return sum(len(boot.trials) for boot in self.boots)
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """Return the suite of ``suites/NAME.yaml``, or of the YAML file at a path.
+
+    Raises ConfigError that lists every mistake with its line.
+    """
+    path = find(name_or_path, folder=SUITES, kind="suite")
+    return parse(Document.read(path, example="suites/compare.yaml"), Suite)
+
+
+def expand(suite: Suite, lab: Lab, *, seed: int) -> tuple[Part, ...]:
+    """Return what a suite is on a lab, in the order to run it; the seed draws that order.
+
+    Boots are numbered through, but in virtual time, where a number is a start.
+    """
+    lot = random.Random(seed)  # noqa: S311 - an order, not a secret
+    parts: list[Part] = []
+    for (nic, mtu, offloads), workloads in _by_conditions(suite, lab).items():
+        equipped = with_overrides(lab, nic=nic)
+        boots = plan(
+            equipped,
+            modes=suite.modes,
+            workloads=workloads,
+            repetitions=suite.repetitions,
+            mtu=mtu,
+            offloads=offloads,
+            lot=lot,
+            first_boot=sum(len(part.boots) for part in parts),
+        )
+        parts.append(Part(lab=equipped, mtu=mtu, offloads=offloads, boots=tuple(boots)))
+    return tuple(parts)
+
+
+def _by_conditions(
+    suite: Suite, lab: Lab
+) -> dict[tuple[NicModel | None, int, Switch], list[Workload]]:
+    """Return the workloads by what the lab must be brought up with, each of them once."""
+    found: dict[tuple[NicModel | None, int, Switch], list[Workload]] = {}
+    for cells in suite.cells:
+        workloads = _workloads(cells, suite, lab)
+        nics: Sequence[NicModel | None] = cells.nic or (None,)
+        for conditions in product(nics, cells.mtu, cells.offloads):
+            there = found.setdefault(conditions, [])
+            there += [workload for workload in workloads if workload not in there]
+    return found
+
+
+def _workloads(cells: Cells, suite: Suite, lab: Lab) -> tuple[Workload, ...]:
+    return select_workloads(
+        names=(cells.workload,),
+        directions=cells.directions,
+        message_bytes=cells.message_bytes,
+        duration_s=suite.duration_s,
+        amounts=AMOUNTS if lab.clock == "virtual" else None,
+    )
+
+
+def listed(parts: Sequence[Part]) -> Iterator[str]:
+    """Yield a line for each trial, in the order in which they run."""
+    for part in parts:
+        for boot in part.boots:
+            for trial in boot.trials:
+                dims = trial.dimensions
+                yield (
+                    f"boot {boot.number:3}  {boot.mode:11}  {trial.workload.label:22}  "
+                    f"{dims.nic}, MTU {part.mtu}, offloads {part.offloads}"
+                )
