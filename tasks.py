@@ -260,6 +260,21 @@ def compare(
     )
 
 
+@task(
+    help={
+        "folder": "a folder with folders of runs",
+        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
+        "html": "where the page goes, instead of the folder",
+    }
+)
+@explained
+def trend(_context: Context, folder: str = "runs", gates: str = "", html: str = "") -> None:
+    """Say which figures moved in a row of runs, and between which two."""
+    from zclab import offline  # noqa: PLC0415 - as above
+
+    offline.trend(folder, gates=gates, html=html)
+
+
 @task(help={"unit": "only the tests that take seconds", "nightly": "also those that take long"})
 def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
     """Run the tests; those of the lab boot it."""

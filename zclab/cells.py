@@ -73,12 +73,12 @@ def cells(runs: Sequence[Results], *, baseline: ModeName = "vhost") -> tuple[Cel
     trials: dict[Key, list[Trial]] = {}
     units: dict[tuple[Key, ModeName], dict[str, list[Unit]]] = {}
     for results in runs:
-        good = {_identity(trial) for trial in results.trials if trial.status == "ok"}
+        good = {trial.identity for trial in results.trials if trial.status == "ok"}
         for trial in results.trials:
             trials.setdefault(key_of(trial), []).append(trial)
         by_boot: dict[tuple[Key, ModeName, str, int], list[Sample]] = {}
         for sample in results.samples:
-            if _identity(sample) in good:
+            if sample.identity in good:
                 place = (key_of(sample), sample.mode, sample.metric, sample.boot)
                 by_boot.setdefault(place, []).append(sample)
         for (key, mode, metric, _), found in by_boot.items():
@@ -86,10 +86,6 @@ def cells(runs: Sequence[Results], *, baseline: ModeName = "vhost") -> tuple[Cel
                 _unit(results.run.id, found)
             )
     return tuple(_cell(key, found, units, baseline) for key, found in trials.items())
-
-
-def _identity(trial: Dimensions) -> Key:
-    return (key_of(trial), trial.mode, trial.boot, trial.repetition)
 
 
 def _unit(run: str, found: Sequence[Sample]) -> Unit:

@@ -16,9 +16,12 @@ from zclab.report.junit import write_junit
 from zclab.report.markdown import markdown, markdown_comparison
 from zclab.report.page import page
 from zclab.report.terminal import render, render_comparison
+from zclab.report.trending import render_trend, trend_page
 from zclab.store import load
+from zclab.trend import FEWEST_RUNS, comparable_with_last, histories, load_runs
 
 PAGE_FILE = "report.html"
+TREND_FILE = "trend.html"
 
 
 def report(run: str, *, baseline_mode: str, gates: str, html: str, md: str) -> None:
@@ -75,6 +78,20 @@ def compare(
             page(results, folder=folder, gates=rules, comparison=judged, against=against),
         )
     _fail_where_worse(judged, against)
+
+
+def trend(folder: str, *, gates: str, html: str) -> None:
+    """Say which figures moved in a folder of runs and between which two, and draw them all."""
+    runs, left_out = comparable_with_last(load_runs(Path(folder)))
+    found = histories(runs, _gates(gates, runs[-1].run.clock))
+    for reason in left_out:
+        out.print(reason, style="yellow")
+    if len(runs) < FEWEST_RUNS:
+        out.print(f"{len(runs)} runs are no trend yet; it takes {FEWEST_RUNS}", style="yellow")
+    out.print(render_trend(found, runs))
+    written = Path(html) if html else Path(folder) / TREND_FILE
+    _write("--html", written, trend_page(found, runs, left_out))
+    out.print(f"page: {written}")
 
 
 def _fail_where_worse(judged: Sequence[Judged], against: str) -> None:

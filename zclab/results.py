@@ -42,6 +42,11 @@ class Dimensions(Value):
     boot: int
     repetition: int
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What a trial and its samples have in common, and no other trial of the run has."""
+        return tuple(getattr(self, name) for name in Dimensions.model_fields)
+
 
 class Trial(Dimensions):
     """One mode x workload x repetition, and how it ended."""

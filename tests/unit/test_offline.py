@@ -142,3 +142,26 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         offline.report(
             run, baseline_mode="vhost", gates="", html=str(tmp_path / "file/page.html"), md=""
         )
+
+
+def test_a_trend_names_what_moved_and_between_which_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for night in range(8):
+        factor = 1.0 if night < 5 else 0.9
+        results = simulated(f"night-{night}", factor, seed=night).results
+        changes = {"started": f"2026-11-0{night + 1}T02:00:00+00:00"}
+        run = results.run.model_copy(update=changes)
+        stored(tmp_path / f"{night}", results.model_copy(update={"run": run}))
+
+    offline.trend(str(tmp_path), gates="", html="")
+
+    told = (
+        "1 of 4 figures moved in 8 runs, 1 times for the worse: TCP_STREAM rx 16384 B, zerocopy: "
+        "throughput became 0.90x between night-4 and night-5."
+    )
+    assert told in " ".join(capsys.readouterr().out.split())
+    html = (tmp_path / "trend.html").read_text()
+    assert told in html
+    assert html.count("<svg") == 4
+    assert "6.12.107-zclab" in html

@@ -166,6 +166,26 @@ def curves(
     return svg[0]
 
 
+def history(
+    points: Sequence[Estimate], labels: Sequence[str], unit: str, moves: Sequence[int] = ()
+) -> str:
+    """Return a figure's history; ``labels`` name the runs, ``moves`` are where it moved."""
+    with _figure(7) as (axes, svg):
+        places = range(len(points))
+        values = [estimate.value for estimate in points]
+        below = [max(0.0, estimate.value - estimate.low) for estimate in points]
+        above = [max(0.0, estimate.high - estimate.value) for estimate in points]
+        axes.errorbar(
+            places, values, yerr=[below, above], color="black", marker="o", markersize=3, capsize=2
+        )
+        for place in moves:
+            axes.axvline(place - 0.5, color="#D55E00", linestyle="--")
+        changed = [place for place in places if not place or labels[place] != labels[place - 1]]
+        axes.set_xticks(changed, [labels[place] for place in changed], rotation=90, fontsize=7)
+        axes.set_ylabel(unit)
+    return svg[0]
+
+
 def short_bytes(count: float) -> str:
     """Return a size for an axis: ``16K`` is 16384."""
     for unit, size in (("M", MIB), ("K", KIB)):

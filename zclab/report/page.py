@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from zclab.cells import Cell, ModeResult, cells
@@ -86,14 +86,7 @@ def page(
         for units in result.figures.values()
     ]
     failed = any(trial.status != "ok" for trial in results.trials)
-    environment = Environment(
-        loader=PackageLoader("zclab.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2").render(
         run=results.run,
         provenance=results.provenance,
         verdict=words.sentence(judged, baseline),
@@ -109,6 +102,18 @@ def page(
         significance=gates.significance,
         baseline=baseline,
     )
+
+
+def template(name: str) -> Template:
+    """Return one of the templates beside this module."""
+    environment = Environment(
+        loader=PackageLoader("zclab.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _section(sweep: Sweep, shown: _Shown) -> Section:
@@ -144,7 +149,7 @@ def _bars(cell: Cell, shown: _Shown, *, with_rates: bool) -> list[Chart]:
             if metric.name in result.figures
         ]
         if rows and not metric.name.startswith("latency"):
-            drawn.append(_chart(f"{metric.title}, {size}", charts.bars(rows, metric.unit)))
+            drawn.append(chart(f"{metric.title}, {size}", charts.bars(rows, metric.unit)))
     stack = [
         (result.mode, parts)
         for result in cell.modes
@@ -152,10 +157,10 @@ def _bars(cell: Cell, shown: _Shown, *, with_rates: bool) -> list[Chart]:
     ]
     if stack:
         caption = f"host CPU by what it was for, {size}"
-        drawn.append(_chart(caption, charts.stacked(stack, demand.unit)))
+        drawn.append(chart(caption, charts.stacked(stack, demand.unit)))
     latency = [(result.mode, found) for result in cell.modes if (found := _latency(result, shown))]
     if latency:
-        drawn.append(_chart(f"latency percentiles, {size}", charts.percentiles(latency, "us")))
+        drawn.append(chart(f"latency percentiles, {size}", charts.percentiles(latency, "us")))
     return drawn
 
 
@@ -202,7 +207,7 @@ def _curves(sweep: Sweep, shown: _Shown) -> list[Chart]:
         caption = f"{metric.title} by message size: {told or 'no crossover'}"
         marked = [size for sizes in crossings.values() for size in sizes]
         if lines:
-            drawn.append(_chart(caption, charts.curves(lines, metric.unit, marked)))
+            drawn.append(chart(caption, charts.curves(lines, metric.unit, marked)))
     return drawn
 
 
@@ -271,7 +276,8 @@ def _what(one: Judged) -> str:
     return f"{words.cell_name(one.dimensions)}, {one.mode}: {METRICS[one.metric].title}"
 
 
-def _chart(caption: str, svg: str) -> Chart:
+def chart(caption: str, svg: str) -> Chart:
+    """Return a chart that was drawn."""
     return Chart(caption=caption, svg=Markup(svg))  # noqa: S704 - drawn by us; texts are escaped
 
 
