@@ -44,10 +44,10 @@ def nightly(
     provenance: Provenance = PROVENANCE,
     **changes: Any,
 ) -> Results:
-    """Return a run of eight cells in one of which throughput is ``worse`` times what it was."""
+    """Return a run of six cells in one of which throughput is ``worse`` times what it was."""
     run = SimulatedRun(run_id, seed=seed, clock=clock, provenance=provenance)
-    for number in range(8):
-        factor = worse if number == 5 else 1.0
+    for number in range(6):
+        factor = worse if number == 4 else 1.0
         truth: dict[ModeName, dict[str, float]] = {
             "zerocopy": {
                 "throughput_mbps": 400.0 * factor,
@@ -223,16 +223,16 @@ def test_values_of_one_boot_are_one_unit() -> None:
 
 
 def test_a_planted_regression_is_found_with_the_promised_power_and_no_false_alarms() -> None:
-    """Three percent of throughput in one of eight cells, at one percent of noise."""
+    """Three percent of throughput in one of six cells, at one percent of noise."""
     runs = 20
     hits, alarms = 0, 0
     for seed in range(runs):
-        theirs = nightly("before", seed=2 * seed, boots=7)
-        ours = nightly("after", worse=0.97, seed=2 * seed + 1, boots=7, provenance=OTHER_KERNEL)
+        theirs = nightly("before", seed=2 * seed, boots=6)
+        ours = nightly("after", worse=0.97, seed=2 * seed + 1, boots=6, provenance=OTHER_KERNEL)
         judged = between(ours, [theirs], THROUGHPUT)
         worse = [one.dimensions.message_bytes for one in judged if one.verdict == "worse"]
-        hits += (64 << 5) in worse
-        alarms += any(size != 64 << 5 for size in worse)
+        hits += (64 << 4) in worse
+        alarms += any(size != 64 << 4 for size in worse)
 
     assert hits / runs >= POWER
     assert alarms / runs <= 0.05
@@ -242,13 +242,13 @@ def test_equal_kernels_raise_no_more_false_alarms_than_promised() -> None:
     """Even with gates that let every significant difference through."""
     any_difference = Gates(gates=(Gate(metric="throughput_mbps", min_effect_percent=1e-6),))
     alarms = 0
-    for seed in range(40):
+    for seed in range(25):
         ours, theirs = nightly("b", seed=seed, boots=5), nightly("a", seed=seed + 99, boots=5)
         alarms += (
             tally(between(ours, [theirs], any_difference)).keys() & {"worse", "better"} != set()
         )
 
-    assert alarms / 40 <= 0.05 + 0.05
+    assert alarms / 25 <= 0.05 + 0.07
 
 
 def test_an_improvement_is_an_improvement() -> None:
@@ -265,10 +265,10 @@ def test_a_planted_regression_in_virtual_time_is_found_and_named() -> None:
     worse = [one for one in between(ours, [theirs], VIRTUAL) if one.verdict == "worse"]
 
     assert {(one.dimensions.message_bytes, one.metric) for one in worse} == {
-        (64 << 5, "throughput_mbps"),
-        (64 << 5, "service_demand_us_per_kb"),
+        (64 << 4, "throughput_mbps"),
+        (64 << 4, "service_demand_us_per_kb"),
     }
-    assert tally(between(ours, [theirs], VIRTUAL))["same"] == 14
+    assert tally(between(ours, [theirs], VIRTUAL))["same"] == 10
 
 
 def test_equal_artifacts_in_virtual_time_are_exactly_the_same() -> None:
@@ -293,7 +293,7 @@ def test_one_start_in_virtual_time_cannot_tell_chance_from_effect() -> None:
 
     found = between(ours, [nightly("a", clock="virtual", boots=1)], VIRTUAL)
 
-    assert tally(found) == {"same": 14, "undecided": 2}
+    assert tally(found) == {"same": 10, "undecided": 2}
 
 
 def changed(**changes: Any) -> Provenance:
