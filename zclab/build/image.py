@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from zclab.errors import BuildError
 from zclab.progress import Progress, silent
 
 RECIPES = Path(__file__).resolve().parents[2] / "guest-images"
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Counts changes of this file that change what comes out of it."""
 
 BUSYBOX = "busybox"
@@ -54,6 +55,7 @@ def build_host_image(*, update: bool = False, progress: Progress = silent) -> Im
         progress(0, None, "packing the host image")
         # No compression: the emulated host would have to undo it with emulated instructions.
         squash = "sqfstar -quiet -no-progress -noI -noD -noF -noX"
+        squash += " -root-mode 755 -root-uid 0 -root-gid 0"
         with tar.open("rb") as stdin:
             _run((*squash.split(), str(folder / "host.squashfs")), folder, stdin=stdin.fileno())
         program = ("--strip-components=3", "./usr/bin/busybox")
@@ -136,7 +138,8 @@ def _inputs(recipe: Path, apt: Apt) -> dict[str, object]:
 
 
 def _mmdebstrap(apt: Apt, variant: str, recipe: Path, folder: Path) -> Path:
-    tar = folder / "root.tar"
+    tar, overlay = folder / "root.tar", folder / "overlay.tar"
+    _tar_as_root(recipe / "overlay", overlay)
     argv = [
         "mmdebstrap",
         f"--variant={variant}",
@@ -147,10 +150,39 @@ def _mmdebstrap(apt: Apt, variant: str, recipe: Path, folder: Path) -> Path:
         f"--include={','.join(_names(recipe / 'packages'))}",
     ]
     if variant == "apt":
-        argv.append(f"--customize-hook=copy-in {recipe}/overlay/etc {recipe}/overlay/usr /")
+        argv.append(f"--customize-hook=tar-in {overlay} /")
     argv += [apt.suite, str(tar), f"deb [signed-by={apt.keyring}] {apt.mirror} {apt.suite} main"]
-    _run(argv, folder)
+    _run(argv, folder, scratch=_open_to_others(folder))
+    overlay.unlink()
     return tar
+
+
+def _tar_as_root(folder: Path, output: Path) -> None:
+    """Pack a folder as root would own it, whoever checked it out under whatever umask."""
+
+    def as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = member.mtime = 0
+        member.uname = member.gname = "root"
+        member.mode = _plain_mode(folder / member.name)
+        return member
+
+    with tarfile.open(output, "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.add(path, path.name, filter=as_root)
+
+
+def _plain_mode(path: Path) -> int:
+    """Return the permissions of a file as git knows them: executable or not."""
+    return 0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644
+
+
+def _open_to_others(folder: Path) -> Path:
+    """Return where mmdebstrap can unpack.
+
+    Where it is not run by root it works as users of /etc/subuid, and these cannot get into a home
+    directory that is closed to others, as Debian makes them.
+    """
+    return folder if os.geteuid() == 0 else Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108
 
 
 def _collect(unpacked: Path, root: Path, programs: Sequence[str], folder: Path) -> None:
@@ -192,10 +224,13 @@ def _busybox_links(root: Path, folder: Path) -> None:
 
 
 def _initramfs(root: Path, output: Path, folder: Path) -> None:
-    """Pack ``root``: sorted, owned by root, with times and inode numbers that never differ."""
+    """Pack ``root``: sorted, owned by root, with modes, times and inodes that never differ."""
     names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
     for name in names:
-        os.utime(root / name, (0, 0), follow_symlinks=False)
+        path = root / name
+        if not path.is_symlink():
+            path.chmod(_plain_mode(path))
+        os.utime(path, (0, 0), follow_symlinks=False)
     pack = (
         "cpio --quiet --create --format=newc --reproducible --owner=0:0 --null"
         ' | gzip --no-name -6 > "$0"'
@@ -210,10 +245,12 @@ def _run(
     stdin: int | None = None,
     text: str | None = None,
     cwd: Path | None = None,
+    scratch: Path | None = None,
 ) -> str:
     """Run a step of the recipe with its scratch files in ``folder``; return its output."""
     # SOURCE_DATE_EPOCH: mmdebstrap clamps the times of all files to it.
-    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)}
+    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "LC_ALL": "C.UTF-8"}
+    env["TMPDIR"] = str(scratch or folder)
     env["DEBIAN_FRONTEND"] = "noninteractive"
     try:
         done = subprocess.run(
