@@ -7,6 +7,9 @@
 | lab_up      | session  | that lab, up                                          |
 | session     | module   | a prepared session on it: cable, peer, libvirt        |
 | own_lab     | function | a lab of the test's own, to be broken                 |
+
+``debug_artifacts``, ``debug_lab`` and ``debug_lab_up`` are the first three with the debug kernel
+for the host, for nightly tests.
 """
 
 from __future__ import annotations
@@ -48,6 +51,24 @@ def lab_up(lab: Lab, artifacts: Artifacts) -> Iterator[Access]:
 def session(lab: Lab, artifacts: Artifacts, lab_up: Access) -> Iterator[Session]:  # noqa: ARG001
     with labs.opened(lab, artifacts, keep=True, mtu=1500, offloads="on", progress=silent) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def debug_artifacts() -> Artifacts:
+    return build_all(variant="debug")
+
+
+@pytest.fixture(scope="session")
+def debug_lab() -> Lab:
+    return load_lab("emulated", name=f"debug-{os.getpid()}")
+
+
+@pytest.fixture(scope="session")
+def debug_lab_up(debug_lab: Lab, debug_artifacts: Artifacts) -> Iterator[Access]:
+    try:
+        yield labs.up(debug_lab, debug_artifacts, with_me=True, progress=silent)
+    finally:
+        emulated.down(debug_lab.name)
 
 
 @pytest.fixture

@@ -23,9 +23,13 @@ class EmulatedHost:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifacts:
-    """Built artifacts; equal keys are equal labs. ``host`` is None where there is a real one."""
+    """Built artifacts; equal keys are equal labs.
+
+    ``kernel`` is the host's, the one under test; ``host`` is None where there is a real one.
+    """
 
     kernel: KernelArtifact
+    guest_kernel: KernelArtifact
     guest_image: Image
     host: EmulatedHost | None
 
@@ -33,6 +37,8 @@ class Artifacts:
     def keys(self) -> dict[str, str]:
         """The key of each, which goes into every result."""
         keys = {"kernel": self.kernel.key, "guest_image": self.guest_image.key}
+        if self.guest_kernel.key != self.kernel.key:
+            keys["guest_kernel"] = self.guest_kernel.key
         if self.host:
             keys |= {"emulator": self.host.emulator.key, "host_image": self.host.image.key}
         return keys
@@ -45,9 +51,17 @@ def build_all(
     series: Path | None = PATCHES,
     variant: Variant = "default",
 ) -> Artifacts:
-    """Build what is missing, with progress on the terminal, and return all of it."""
+    """Build what is missing, with progress on the terminal, and return all of it.
+
+    Guests boot the default variant: what a debug kernel is to find is in the host, and in a guest,
+    a level of emulation further in, it would cost minutes for each boot.
+    """
     with shown("kernel") as progress:
         kernel = build_kernel(source=source, series=series, variant=variant, progress=progress)
+    guest_kernel = kernel
+    if variant != "default":
+        with shown("guest kernel") as progress:
+            guest_kernel = build_kernel(source=source, series=series, progress=progress)
     with shown("guest image") as progress:
         guest_image = build_guest_image(progress=progress)
     host = None
@@ -58,4 +72,4 @@ def build_all(
             plugin = build_plugin(emulator, progress=progress)
             image = build_host_image(progress=progress)
         host = EmulatedHost(emulator=emulator, plugin=plugin, image=image)
-    return Artifacts(kernel=kernel, guest_image=guest_image, host=host)
+    return Artifacts(kernel=kernel, guest_kernel=guest_kernel, guest_image=guest_image, host=host)

@@ -87,7 +87,9 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     with _locked(folder):
         if found := find(lab.name):
             if found.keys != artifacts.keys:
-                changed = ", ".join(k for k, key in artifacts.keys.items() if found.keys[k] != key)
+                changed = ", ".join(
+                    k for k, key in artifacts.keys.items() if found.keys.get(k) != key
+                )
                 msg = f"lab {lab.name} is up with another {changed}; end it with `invoke lab-down`"
                 raise LabError(msg)
             return found
@@ -160,7 +162,7 @@ def _start(
         user=user,
         host=host,
         files={
-            f"{ON_HOST}/{artifacts.kernel.key}/bzImage": artifacts.kernel.bzimage,
+            f"{ON_HOST}/{artifacts.guest_kernel.key}/bzImage": artifacts.guest_kernel.bzimage,
             f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
             **{f"{CAPABILITIES}/{path.name}": path for path in sorted(capabilities.glob("*.xml"))},
         },

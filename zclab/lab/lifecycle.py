@@ -51,8 +51,8 @@ def opened(
     try:
         access = up(lab, artifacts, with_me=not keep, progress=progress)
         boot = GuestBoot(
-            kernel=artifacts.kernel.bzimage,
-            kernel_key=artifacts.kernel.key,
+            kernel=artifacts.guest_kernel.bzimage,
+            kernel_key=artifacts.guest_kernel.key,
             image=artifacts.guest_image.path,
             image_key=artifacts.guest_image.key,
         )
