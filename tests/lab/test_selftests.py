@@ -1,0 +1,83 @@
+"""The kernel selftests that the series brings, on the host they are for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import pytest
+
+from zclab.build.kernel import PATCHES, debian_tree
+from zclab.build.series import apply_series, copy_touched, read_series
+from zclab.host import netdev
+from zclab.host.console import ConsoleWatch
+from zclab.lab.access import Access
+from zclab.lab.lifecycle import console_of
+from zclab.model import Lab
+
+pytestmark = pytest.mark.lab
+
+NET = "tools/testing/selftests/net"
+ON_HOST = "/tmp/selftests"  # noqa: S108 - of the lab's own host
+FILES = ("lib.sh", "mp/mp.sh", "mp/mp_io")
+DEADLINE_S = 300
+"""About a minute; the tests wait for links and neighbours, each with a deadline of its own."""
+
+# As log_test() of the kernel's net/lib.sh prints: "TEST: nic_gso          [ OK ]".
+RESULT = re.compile(r"^TEST: (\w+) +\[ *(\w+) *\]$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the series' selftests; static, for the host's libraries are not those of here."""
+    tree = tmp_path_factory.mktemp("tree")
+    source, series = debian_tree(), read_series(PATCHES)
+    copy_touched(series, source, tree)
+    apply_series(series, tree, target="the kernel's source")
+    shutil.copy2(source / NET / "lib.sh", tree / NET)
+    argv = ("gcc", "-O2", "-Wall", "-Werror", "-static", "-o", "mp_io", "mp_io.c")
+    subprocess.run(argv, cwd=tree / NET / "mp", check=True)
+    return tree / NET
+
+
+def run_selftests(lab: Lab, access: Access, programs: Path) -> dict[str, str]:
+    """Run them on a lab that nobody uses; return each test's result."""
+    console = console_of(lab)
+    assert console is not None
+    host = access.host_runner()
+    try:
+        host.run(("mkdir", "-p", f"{ON_HOST}/mp"))
+        for name in FILES:
+            host.put(programs / name, f"{ON_HOST}/{name}")
+        nics = (netdev.netdev_of(host, pci) for pci in (lab.nic, lab.peer.nic))
+        names = [f"{key}={nic}" for key, nic in zip(("NETIF", "PEERIF"), nics, strict=True)]
+        argv = ("env", *names, f"{ON_HOST}/mp/mp.sh")
+        done = host.run(argv, timeout_s=DEADLINE_S, check=False)
+    finally:
+        host.close()
+    print(done.stdout, done.stderr)  # noqa: T201 - pytest shows it where the test fails
+    assert ConsoleWatch().feed(f"{console.read_text(errors='replace')}\n") is None
+    return dict(RESULT.findall(done.stdout))
+
+
+def judge(results: dict[str, str]) -> None:
+    """Fail for a test that failed, and for a run without those that need NICs; show the skipped."""
+    assert {"create_and_delete", "io_vhost", "nic_zerocopy"} <= results.keys()
+    if skipped := [name for name, result in results.items() if result == "SKIP"]:
+        warnings.warn(f"selftests that were skipped: {', '.join(skipped)}", stacklevel=2)
+    assert [name for name, result in results.items() if result not in {"OK", "SKIP"}] == []
+
+
+def test_the_mp_device_passes_its_selftests(lab: Lab, lab_up: Access, programs: Path) -> None:
+    judge(run_selftests(lab, lab_up, programs))
+
+
+@pytest.mark.nightly
+def test_the_mp_device_passes_its_selftests_under_the_debug_kernel(
+    debug_lab: Lab, debug_lab_up: Access, programs: Path
+) -> None:
+    """With KASAN, lockdep and DMA-API debugging, none of which reports anything."""
+    judge(run_selftests(debug_lab, debug_lab_up, programs))
