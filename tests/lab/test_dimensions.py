@@ -1,0 +1,91 @@
+"""What else run-bench varies: the NIC's model, offloads, MTU. Short, and each has to be valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from zclab.bench.execute import execute
+from zclab.bench.plan import plan, select_workloads
+from zclab.config import with_overrides
+from zclab.lab import lifecycle as labs
+from zclab.lab.artifacts import Artifacts
+from zclab.model import Lab, ModeName, Results, Switch, Workload
+from zclab.progress import silent
+from zclab.store import RunDirectory, load
+
+pytestmark = pytest.mark.lab
+
+SENT = select_workloads(names=("TCP_STREAM",), directions=("tx",), duration_s=1.0)
+
+
+def run(
+    lab: Lab,
+    artifacts: Artifacts,
+    path: Path,
+    *,
+    modes: tuple[ModeName, ...] = ("zerocopy",),
+    workloads: Sequence[Workload] = SENT,
+    mtu: int = 1500,
+    offloads: Switch = "on",
+) -> Results:
+    """Run one repetition on a lab, which stays up if it was up."""
+    store = RunDirectory.create(lab=lab.name, clock="wall", modes=modes, command="test", out=path)
+    boots = plan(lab, modes=modes, workloads=workloads, repetitions=1, mtu=mtu, offloads=offloads)
+    with labs.opened(
+        lab, artifacts, keep=False, mtu=mtu, offloads=offloads, progress=silent
+    ) as session:
+        execute(session, boots, store, silent)
+    return load(path)
+
+
+def outcomes(results: Results) -> set[tuple[str, str, str | None]]:
+    return {(t.mode, t.status, t.reason) for t in results.trials}
+
+
+def figure(results: Results, metric: str) -> float:
+    values = [sample.value for sample in results.samples if sample.metric == metric]
+    assert len(values) == 1
+    return values[0]
+
+
+@pytest.mark.usefixtures("lab_up")
+def test_without_offloads_what_the_guest_sends_is_still_zero_copied(
+    lab: Lab, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    """Frame by frame: vhost-net copies the small ones and backs off after errors, no more."""
+    results = run(lab, artifacts, tmp_path / "run", offloads="off")
+
+    assert outcomes(results) == {("zerocopy", "ok", None)}
+    assert results.trials[0].offloads == "off"
+    assert results.trials[0].evidence["tx_zerocopy_share"] >= 0.9
+    assert figure(results, "copied_bytes_per_payload_byte") < 0.1
+
+
+@pytest.mark.usefixtures("lab_up")
+def test_frames_of_9000_bytes_are_zero_copied(
+    lab: Lab, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    results = run(lab, artifacts, tmp_path / "run", mtu=9000, offloads="off")
+
+    assert outcomes(results) == {("zerocopy", "ok", None)}
+    assert results.trials[0].mtu == 9000
+    assert results.trials[0].evidence["tx_zerocopy_share"] >= 0.9
+
+
+def test_igb_carries_vhost_and_zerocopy(own_lab: Lab, artifacts: Artifacts, tmp_path: Path) -> None:
+    """Another driver, with queues and interrupts of its own, in a lab of its own."""
+    results = run(
+        with_overrides(own_lab, nic="igb"),
+        artifacts,
+        tmp_path / "run",
+        modes=("vhost", "zerocopy"),
+        workloads=select_workloads(names=("TCP_STREAM",), duration_s=1.0),
+    )
+
+    assert outcomes(results) == {("vhost", "ok", None), ("zerocopy", "ok", None)}
+    sent = [t for t in results.trials if (t.mode, t.direction) == ("zerocopy", "tx")]
+    assert [t.nic for t in sent] == ["igb"]
+    assert sent[0].evidence["tx_zerocopy_share"] >= 0.95
