@@ -27,7 +27,6 @@ from zclab.errors import KernelReportError, LabError, ZclabError
 from zclab.host.cpu import Roles
 from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts, EmulatedHost
-from zclab.lab.keys import KeyPair
 from zclab.lab.machine import Hardware
 from zclab.lab.seed import ON_HOST, write_seed
 from zclab.lab.virtual import (
@@ -45,7 +44,6 @@ from zclab.results import Provenance, Sample, Trial
 
 ACCOUNTS = "accounts.jsonl"
 PROGRAM = "zclab.bench.inside"
-SEED = b"zclab"
 NAME = "virtual"
 """What the lab is called inside: a name of the user's would change the host's memory."""
 
@@ -318,8 +316,6 @@ def _write_host(virtual: VirtualLab, code: dict[str, Path], place: Path, initrd:
     seed = place / "seed.tar"
     write_seed(
         seed,
-        user=KeyPair.generate(SEED, "user"),
-        host=KeyPair.generate(SEED, "host"),
         files={
             f"{ON_HOST}/{artifacts.kernel.key}/bzImage": artifacts.kernel.bzimage,
             f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,

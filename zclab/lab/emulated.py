@@ -28,7 +28,7 @@ from zclab.lab.access import Access, write_access, write_private
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.keys import KeyPair
 from zclab.lab.machine import Hardware, Machine
-from zclab.lab.seed import ON_HOST, write_seed
+from zclab.lab.seed import ON_HOST, HostKeys, write_seed
 from zclab.model import Emulator, Endpoint, Lab, Value
 from zclab.progress import Progress
 from zclab.runner import wait_until
@@ -159,8 +159,7 @@ def _start(
     capabilities = _capabilities(lab.emulator, artifacts)
     write_seed(
         folder / "seed.tar",
-        user=user,
-        host=host,
+        keys=HostKeys(user=user, host=host),
         files={
             f"{ON_HOST}/{artifacts.guest_kernel.key}/bzImage": artifacts.guest_kernel.bzimage,
             f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.lab.keys import KeyPair
@@ -17,17 +18,28 @@ ON_HOST = "/var/lib/zclab"
 """Where a host keeps what zclab gave it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class HostKeys:
+    """Whom a host lets in, and what it shows for itself."""
+
+    user: KeyPair
+    host: KeyPair
+
+
 def write_seed(
     path: Path,
     *,
-    user: KeyPair,
-    host: KeyPair,
     files: Mapping[str, Path],
+    keys: HostKeys | None = None,
 ) -> None:
-    """Write the seed: the lab's keys, and ``files`` by their names on the host."""
+    """Write the seed: the lab's keys, and ``files`` by their names on the host.
+
+    A host without ``keys`` has no SSH server.
+    """
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
-        _add(tar, "root/.ssh/authorized_keys", f"{user.public}\n".encode())
-        _add(tar, "etc/ssh/ssh_host_ed25519_key", host.openssh)
+        if keys:
+            _add(tar, "root/.ssh/authorized_keys", f"{keys.user.public}\n".encode())
+            _add(tar, "etc/ssh/ssh_host_ed25519_key", keys.host.openssh)
         for name, source in files.items():
             _add(tar, name, source.read_bytes())
 
