@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -110,18 +111,28 @@ def test_a_run_that_is_stopped_stops_listening(tmp_path: Path) -> None:
         running.process.wait()
 
 
-def test_an_initramfs_holds_files_under_their_names(tmp_path: Path) -> None:
-    source = tmp_path / "somewhere" / "file"
-    source.parent.mkdir()
-    source.write_text("content")
-    scratch = tmp_path / "scratch"
+def test_an_initramfs_is_equal_from_equal_contents(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "file").write_text("content")
+    (second / "file").chmod(0o600)
+    os.utime(second / "file", (0, 0))
+    (second / "link").hardlink_to(second / "file")
 
-    write_initrd(tmp_path / "initrd", {"bin/tool": source}, scratch)
+    for folder in (first, second):
+        write_initrd(folder / "initrd", {"bin/tool": folder / "file", "empty": Path(os.devnull)})
 
-    listing = subprocess.run(
-        ("cpio", "--list", "--quiet", "--file", tmp_path / "initrd"),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert listing.split() == ["bin", "bin/tool"]
+    assert (first / "initrd").read_bytes() == (second / "initrd").read_bytes()
+
+
+def test_cpio_reads_the_initramfs(tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_text("content\n")
+    write_initrd(tmp_path / "initrd", {"bin/tool": source, "z": source})
+
+    unpack = ("cpio", "--extract", "--make-directories", "--quiet", "--file", tmp_path / "initrd")
+    subprocess.run(unpack, cwd=tmp_path, check=True)
+
+    assert (tmp_path / "bin" / "tool").read_text() == "content\n"
+    assert (tmp_path / "z").stat().st_mode & 0o777 == 0o755

@@ -47,7 +47,7 @@ PROGRAM = "zclab.bench.inside"
 NAME = "virtual"
 """What the lab is called inside: a name of the user's would change the host's memory."""
 
-RECIPE = 1
+RECIPE = 2
 """Counts changes here that make another state of the same inputs."""
 
 CopyBytes = Literal[8, 1]
@@ -329,7 +329,7 @@ def _write_host(virtual: VirtualLab, code: dict[str, Path], place: Path, initrd:
         "host.squashfs": image,
         "seed.tar": seed,
     }
-    write_initrd(initrd, files, place)
+    write_initrd(initrd, files)
 
 
 @contextmanager

@@ -9,15 +9,17 @@ emulator shows it. What it answers goes out over a serial line.
 from __future__ import annotations
 
 import json
+import shutil
+import stat
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from zclab.errors import KernelReportError, LabError
 from zclab.host.console import ConsoleWatch
@@ -178,20 +180,33 @@ def scratch(root: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def write_initrd(path: Path, files: Mapping[str, Path], scratch_folder: Path) -> None:
-    """Write an initramfs of ``files``, by their names in it; executable ones stay so."""
-    root = scratch_folder / "root"
-    for name, source in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            (root / name).symlink_to(source.resolve())
-    names = sorted(str(entry.relative_to(root)) for entry in root.rglob("*"))
-    pack = ("cpio", "--quiet", "--create", "--format=newc", "--reproducible", "--dereference")
-    _cpio((*pack, "--owner=0:0", "--null", f"--file={path}"), root, names)
+def write_initrd(path: Path, files: Mapping[str, Path]) -> None:
+    """Write an initramfs of ``files``, by their names in it: equal from equal contents.
+
+    cpio itself would not do: it writes times, and how many links the files have here.
+    """
+    folders = {str(parent) for name in files for parent in Path(name).parents} - {"."}
+    with path.open("wb") as archive:
+        for inode, name in enumerate(sorted(folders | files.keys()), start=1):
+            source = files.get(name)
+            mode = stat.S_IFDIR | 0o755 if source is None else stat.S_IFREG | 0o755
+            _cpio_entry(archive, name, inode, mode, source)
+        _cpio_entry(archive, "TRAILER!!!", 0, 0, None)
 
 
-def _cpio(argv: Sequence[str], root: Path, names: Sequence[str]) -> None:
-    text = "".join(f"{name}\0" for name in names).encode()
-    done = subprocess.run(argv, cwd=root, input=text, capture_output=True, check=False)
-    if done.returncode:
-        raise LabError(f"cpio: {done.stderr.decode(errors='replace').strip()}")
+def _cpio_entry(archive: BinaryIO, name: str, inode: int, mode: int, source: Path | None) -> None:
+    """Write one entry of a cpio archive, as in the kernel's initramfs-buffer-format.rst."""
+    size = source.stat().st_size if source else 0
+    links, owner, time_s, device = 1, 0, 0, 0
+    numbers = (inode, mode, owner, owner, links, time_s, size, *[device] * 4, len(name) + 1, 0)
+    archive.write(b"070701" + b"".join(b"%08x" % number for number in numbers))
+    archive.write(name.encode() + b"\0")
+    _pad(archive)
+    if source:
+        with source.open("rb") as content:
+            shutil.copyfileobj(content, archive, 1 << 20)
+        _pad(archive)
+
+
+def _pad(archive: BinaryIO) -> None:
+    archive.write(bytes(-archive.tell() % 4))
