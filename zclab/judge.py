@@ -175,7 +175,8 @@ def _why(pair: Pair, smallest: float, significance: float) -> tuple[str, int | N
     """Say why a figure is undecided, and how many more boots of each side would decide it."""
     boots = min(len(pair.ours), len(pair.theirs))
     if boots == 1:
-        return "one boot says nothing about the next; run more repetitions", None
+        once = "boot" if pair.clock == "wall" else "start"
+        return f"one {once} says nothing about the next; run more repetitions", None
     if pair.clock != "wall":
         return "no more than another start of the same code may differ by", None
     ways = (False, True) if pair.blocks else (False,)

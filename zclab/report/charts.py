@@ -7,6 +7,7 @@ is no colour at all. Every bar begins at zero. The same figures give the same by
 from __future__ import annotations
 
 import io
+import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from zclab.model import ModeName, ThreadRole
+from zclab.model import Component, ModeName
 from zclab.stats import Estimate
 from zclab.units import KIB, MIB
 
@@ -32,11 +33,15 @@ _MODES: Mapping[ModeName, tuple[str, str, str, str]] = {
     "passthrough": ("#E69F00", "|||", "s", ":"),
     "zerocopy": ("#009E73", "", "D", "--"),
 }
-_ROLES: Mapping[ThreadRole, tuple[str, str]] = {
+_COMPONENTS: Mapping[Component, tuple[str, str]] = {
     "vhost": ("#0072B2", ""),
     "nic": ("#F0E442", "////"),
     "qemu": ("#CC79A7", "---"),
     "kvm": ("#D9D9D9", "xxxx"),
+    "interrupts": ("#D55E00", "++++"),
+    "guest": ("#FFFFFF", "||||"),
+    "scheduler": ("#777777", ""),
+    "rest": ("#FFFFFF", ""),
 }
 _PERCENTILES = (("p50", "#FFFFFF", ""), ("p90", "#BBBBBB", "////"), ("p99", "#555555", ""))
 _STYLE: Any = {
@@ -78,18 +83,20 @@ def bars(rows: Sequence[tuple[ModeName, Estimate]], unit: str) -> str:
     return svg[0]
 
 
-def stacked(rows: Sequence[tuple[ModeName, Mapping[ThreadRole, float]]], unit: str) -> str:
-    """Return each mode's CPU time, by what it was for."""
-    with _figure(len(rows) + 1.2) as (axes, svg):
-        for role, (colour, hatch) in _ROLES.items():
+def stacked(rows: Sequence[tuple[ModeName, Mapping[Component, float]]], unit: str) -> str:
+    """Return what each mode costs, by what it was for; a component that none has is left out."""
+    used = [name for name in _COMPONENTS if any(parts.get(name) for _, parts in rows)]
+    with _figure(len(rows) + 1.2 * math.ceil(len(used) / 4)) as (axes, svg):
+        for name in used:
+            colour, hatch = _COMPONENTS[name]
             axes.barh(
                 range(len(rows)),
-                [parts.get(role, 0.0) for _, parts in rows],
-                left=[_before(parts, role) for _, parts in rows],
+                [parts.get(name, 0.0) for _, parts in rows],
+                left=[_before(parts, used[: used.index(name)]) for _, parts in rows],
                 color=colour,
                 hatch=hatch,
                 edgecolor="black",
-                label=role,
+                label=name,
             )
         _label_rows(axes, [mode for mode, _ in rows], unit)
         axes.set_xlim(left=0)
@@ -194,10 +201,9 @@ def short_bytes(count: float) -> str:
     return f"{count:.0f}"
 
 
-def _before(parts: Mapping[ThreadRole, float], role: ThreadRole) -> float:
-    """Return where a role's part of a stacked bar begins."""
-    roles = list(_ROLES)
-    return sum(parts.get(earlier, 0.0) for earlier in roles[: roles.index(role)])
+def _before(parts: Mapping[Component, float], earlier: Sequence[Component]) -> float:
+    """Return where a component's part of a stacked bar begins."""
+    return sum(parts.get(name, 0.0) for name in earlier)
 
 
 def _label_rows(axes: Axes, labels: Sequence[str], unit: str) -> None:

@@ -15,14 +15,15 @@ from zclab.compare import tally, within
 from zclab.gates import Gates, default_gates
 from zclab.host.console import ConsoleWatch
 from zclab.judge import Judged, Verdict, measured
-from zclab.model import Clock, ModeName, ThreadRole
+from zclab.model import COMPONENTS, Clock, Component, ModeName
 from zclab.report import charts, words
 from zclab.report.words import COLUMNS, MARKS, Verdicts, number
 from zclab.results import METRICS, Metric, Results
 from zclab.stats import Estimate
 from zclab.sweep import Sweep, crossovers, sweeps
 
-HOST_ROLES: tuple[ThreadRole, ...] = ("vhost", "nic", "qemu", "kvm")
+HOST: tuple[Component, ...] = ("vhost", "nic", "qemu", "kvm")
+"""Whose CPU time is the host's service demand."""
 CONSOLE_LINES = 25
 
 
@@ -94,7 +95,7 @@ def page(
         caveat=words.caveat(results),
         spread=words.spread_explained(estimates),
         sections=[_section(sweep, shown) for sweep in sweeps(found)],
-        undecided=[(_what(one), one.reason) for one in judged if one.reason],
+        undecided=tuple(words.undecided(judged)),
         comparison=[_compared(one) for one in comparison],
         comparison_verdict=words.sentence(comparison, against) if comparison else "",
         consoles=_consoles(folder) if folder and failed else {},
@@ -150,14 +151,7 @@ def _bars(cell: Cell, shown: _Shown, *, with_rates: bool) -> list[Chart]:
         ]
         if rows and not metric.name.startswith("latency"):
             drawn.append(chart(f"{metric.title}, {size}", charts.bars(rows, metric.unit)))
-    stack = [
-        (result.mode, parts)
-        for result in cell.modes
-        if (parts := _parts(result, demand, shown.clock))
-    ]
-    if stack:
-        caption = f"host CPU by what it was for, {size}"
-        drawn.append(chart(caption, charts.stacked(stack, demand.unit)))
+    drawn += _stacks(cell, demand, shown)
     latency = [(result.mode, found) for result in cell.modes if (found := _latency(result, shown))]
     if latency:
         drawn.append(chart(f"latency percentiles, {size}", charts.percentiles(latency, "us")))
@@ -177,16 +171,44 @@ def _mean(result: ModeResult, name: str, clock: Clock) -> float:
     return measured(result.figures[name], clock).value if name in result.figures else 0.0
 
 
-def _parts(result: ModeResult, demand: Metric, clock: Clock) -> dict[ThreadRole, float]:
-    """Return the service demand by role: in the proportion of the roles' CPU time."""
-    if demand.name not in result.figures:
-        return {}
-    seconds = {role: _mean(result, f"cpu_{role}_s", clock) for role in HOST_ROLES}
+def _stacks(cell: Cell, demand: Metric, shown: _Shown) -> list[Chart]:
+    """Return what a cell's modes cost by component: in CPU time, and in exact instructions."""
+    size = f"{cell.dimensions.message_bytes:,} B"
+    drawn = []
+    for what, unit, parts_of in (
+        ("host CPU", demand.unit, _cpu_parts),
+        ("instructions", f"1/{demand.unit.partition('/')[2]}", _instructions),
+    ):
+        rows = [
+            (result.mode, parts)
+            for result in cell.modes
+            if (parts := parts_of(result, demand, shown.clock))
+        ]
+        if rows:
+            caption = f"{what} by what it was for, {size}"
+            drawn.append(chart(caption, charts.stacked(rows, unit)))
+    return drawn
+
+
+def _cpu_parts(result: ModeResult, demand: Metric, clock: Clock) -> dict[Component, float]:
+    """Return the service demand by component: in the proportion of their CPU time."""
+    seconds = {name: _mean(result, f"cpu_{name}_s", clock) for name in HOST}
     total = sum(seconds.values())
-    if not total:
+    if demand.name not in result.figures or not total:
         return {}
     whole = _mean(result, demand.name, clock)
-    return {role: whole * used / total for role, used in seconds.items()}
+    return {name: whole * used / total for name, used in seconds.items()}
+
+
+def _instructions(result: ModeResult, demand: Metric, clock: Clock) -> dict[Component, float]:
+    """Return the instructions of all components but the peer, in virtual time."""
+    unit = demand.name.removeprefix("service_demand_us_per_")
+    names = {name: f"insns_per_{unit}_{name}" for name in COMPONENTS if name != "peer"}
+    return {
+        name: _mean(result, metric, clock)
+        for name, metric in names.items()
+        if metric in result.figures
+    }
 
 
 def _curves(sweep: Sweep, shown: _Shown) -> list[Chart]:
@@ -264,16 +286,12 @@ def _compared(one: Judged) -> tuple[str, ...]:
     return (
         one.verdict,
         f"{MARKS[one.verdict]} {one.verdict}",
-        _what(one),
+        words.figure_name(one),
         words.with_unit(one.theirs, metric),
         words.with_unit(one.ours, metric) if one.ours else words.NONE,
         ratio,
         one.reason,
     )
-
-
-def _what(one: Judged) -> str:
-    return f"{words.cell_name(one.dimensions)}, {one.mode}: {METRICS[one.metric].title}"
 
 
 def chart(caption: str, svg: str) -> Chart:

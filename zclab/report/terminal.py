@@ -69,15 +69,7 @@ def render_comparison(judged: Sequence[Judged], against: str) -> RenderableType:
             _with_range(one),
             f"{one.p:.2g}",
         )
-    why = [
-        Text(
-            f"{words.cell_name(one.dimensions)} {one.mode} {METRICS[one.metric].title}: "
-            f"{one.reason}",
-            style="dim",
-        )
-        for one in judged
-        if one.reason
-    ]
+    why = [Text(line, style="dim") for line in words.undecided(judged)]
     legend = Text(f"{words.MARKS_EXPLAINED}; p is corrected for their number", style="dim")
     verdict = Text(words.sentence(judged, against), style="bold")
     parts: list[RenderableType] = [table, legend]

@@ -9,6 +9,7 @@ from zclab.judge import Judged, Verdict
 from zclab.model import ModeName, WorkloadName
 from zclab.results import METRICS, Dimensions, Metric, Results
 from zclab.stats import Estimate
+from zclab.units import format_bytes
 
 COPIED = "copied_bytes_per_payload_byte"
 """Shown without a ratio, which would divide by nothing where nothing is copied."""
@@ -48,9 +49,16 @@ def cell_name(dimensions: Dimensions) -> str:
 def conditions(dimensions: Dimensions) -> str:
     """Return under which conditions a cell ran."""
     streams = f", {dimensions.streams} streams" if dimensions.streams > 1 else ""
+    length = f"{dimensions.duration_s:g} s"
+    if dimensions.amount:
+        transactions = dimensions.workload == "TCP_RR"
+        length = (
+            f"{dimensions.amount:,} transactions"
+            if transactions
+            else format_bytes(dimensions.amount)
+        )
     return (
-        f"{dimensions.nic}, MTU {dimensions.mtu}, offloads {dimensions.offloads}, "
-        f"{dimensions.duration_s:g} s{streams}"
+        f"{dimensions.nic}, MTU {dimensions.mtu}, offloads {dimensions.offloads}, {length}{streams}"
     )
 
 
@@ -78,7 +86,8 @@ def spread_explained(estimates: Sequence[Estimate]) -> str:
     """Say what ± and brackets mean for these estimates."""
     kinds = {estimate.kind for estimate in estimates if estimate.boots > 1}
     if not kinds:
-        return "one boot of each mode: how far figures scatter is unknown"
+        once = "start" if any(one.kind == "starts" for one in estimates) else "boot"
+        return f"one {once} of each mode: how far figures scatter is unknown"
     if kinds == {"interval"}:
         return "± is half the 95% confidence interval; in brackets, that of the ratio"
     if kinds == {"starts"}:
@@ -138,6 +147,22 @@ def sentence(judged: Sequence[Judged], against: str) -> str:
     modes = dict.fromkeys(one.mode for one in judged)
     clauses = (f"{mode} {_clause([one for one in judged if one.mode == mode])}" for mode in modes)
     return f"Against {against}: {'; '.join(clauses)}."
+
+
+def undecided(judged: Sequence[Judged]) -> Iterator[str]:
+    """Yield why figures are undecided or missing, each reason once with the figures it is of."""
+    reasons: dict[str, list[str]] = {}
+    for one in judged:
+        if one.reason:
+            reasons.setdefault(one.reason, []).append(figure_name(one))
+    for reason, figures in reasons.items():
+        shown = figures[0] if len(figures) == 1 else f"{figures[0]} and {len(figures) - 1} more"
+        yield f"{shown}: {reason}"
+
+
+def figure_name(one: Judged) -> str:
+    """Return what was compared: ``TCP_RR 1 B, vhost: transactions``."""
+    return f"{cell_name(one.dimensions)}, {one.mode}: {METRICS[one.metric].title}"
 
 
 def _clause(judged: Sequence[Judged]) -> str:
