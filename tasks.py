@@ -268,7 +268,7 @@ def compare(
     }
 )
 @explained
-def trend(_context: Context, folder: str = "runs", gates: str = "", html: str = "") -> None:
+def trend(_context: Context, folder: str, gates: str = "", html: str = "") -> None:
     """Say which figures moved in a row of runs, and between which two."""
     from zclab import offline  # noqa: PLC0415 - as above
 

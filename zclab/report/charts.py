@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from zclab.model import Component, ModeName
 from zclab.stats import Estimate
@@ -54,8 +54,8 @@ _STYLE: Any = {
 }
 
 
-def bars(rows: Sequence[tuple[ModeName, Estimate]], unit: str) -> str:
-    """Return a bar for each mode with its interval, and its value behind it."""
+def bars(rows: Sequence[tuple[ModeName, Estimate]], unit: str, texts: Sequence[str]) -> str:
+    """Return a bar for each mode with its interval, and behind it its value as text."""
     with _figure(len(rows)) as (axes, svg):
         for place, (mode, estimate) in enumerate(rows):
             colour, hatch, _, _ = _MODES[mode]
@@ -71,7 +71,7 @@ def bars(rows: Sequence[tuple[ModeName, Estimate]], unit: str) -> str:
                 )
             end = max(estimate.high, estimate.value)
             axes.annotate(
-                f"{estimate.value:,.4g}",
+                texts[place],
                 (end, place),
                 xytext=(5, 0),
                 textcoords="offset points",
@@ -100,9 +100,7 @@ def stacked(rows: Sequence[tuple[ModeName, Mapping[Component, float]]], unit: st
             )
         _label_rows(axes, [mode for mode, _ in rows], unit)
         axes.set_xlim(left=0)
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, columnspacing=1
-        )
+        _legend(axes, columns=4)
     return svg[0]
 
 
@@ -121,7 +119,7 @@ def percentiles(rows: Sequence[tuple[ModeName, Mapping[str, float]]], unit: str)
             )
         _label_rows(axes, [mode for mode, _ in rows], unit)
         axes.set_xlim(left=0)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+        _legend(axes, columns=3)
     return svg[0]
 
 
@@ -169,7 +167,7 @@ def curves(
                 xytext=(2, -10),
                 textcoords="offset points",
             )
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+        _legend(axes, columns=3)
     return svg[0]
 
 
@@ -211,6 +209,21 @@ def _label_rows(axes: Axes, labels: Sequence[str], unit: str) -> None:
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def _legend(axes: Axes, *, columns: int) -> None:
+    figure = axes.get_figure()
+    if figure is not None:
+        figure.legend(
+            *axes.get_legend_handles_labels(),
+            loc="outside upper left",
+            ncols=columns,
+            frameon=False,
+            columnspacing=1,
+            handlelength=1.6,
+        )
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from zclab.report import charts, words
-from zclab.report.page import Chart, chart, template
+from zclab.report.figures import Chart, chart
+from zclab.report.page import template
 from zclab.results import METRICS, Results
 from zclab.trend import History, version_of
 
