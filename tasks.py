@@ -245,7 +245,7 @@ def compare(
     html: str = "",
     markdown: str = "",
 ) -> None:
-    """Judge a run against others, or its modes; fail where one is worse."""
+    """Judge a run against others, or its modes."""
     from zclab import offline  # noqa: PLC0415 - as above
 
     offline.compare(
@@ -269,7 +269,7 @@ def compare(
 )
 @explained
 def trend(_context: Context, folder: str, gates: str = "", html: str = "") -> None:
-    """Say which figures moved in a row of runs, and between which two."""
+    """Say which figures moved in a row of runs."""
     from zclab import offline  # noqa: PLC0415 - as above
 
     offline.trend(folder, gates=gates, html=html)
