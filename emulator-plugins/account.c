@@ -90,6 +90,7 @@ typedef enum {
     AT_SOFTIRQ_RET,
     AT_MARK,
     AT_VMRUN,
+    N_PLACES,
 } Place;
 
 /* Interrupts and softirqs that are being served on top of a thread. */
@@ -358,10 +359,13 @@ static void mark(void)
     } else if (thread != current) {
         fail("lost track of which thread runs");
     }
-    if (len && ((const char *)read_memory(ubuf, len))[len - 1] == '\n') {
+    if (len && !qemu_plugin_read_memory_vaddr(ubuf, buffer, len)) {
+        fail("a mark's text is in a page that its writer has not touched");
+    }
+    if (len && buffer->data[len - 1] == '\n') {
         len--;
     }
-    put_mark(len ? (const char *)buffer->data : "", len);
+    put_mark((const char *)buffer->data, len);
 }
 
 /*
@@ -374,6 +378,8 @@ static void mark(void)
 
 static void *pack(size_t rest, unsigned int kind, size_t left)
 {
+    G_STATIC_ASSERT(N_MODES < 1 << KIND_BITS && N_PLACES <= 1 << KIND_BITS);
+
     return (void *)(uintptr_t)(rest << (KIND_BITS + LEFT_BITS) |
                                kind << LEFT_BITS | left);
 }
@@ -467,6 +473,8 @@ static void at_place(unsigned int cpu_index, void *udata)
         vmcb = DIRECT_MAP + read_reg(rax);
         in_guest = true;
         break;
+    default:
+        g_assert_not_reached();
     }
     choose_account();
 }

@@ -198,3 +198,29 @@ def test_a_profile_finds_what_was_done(host: Host, profiled: tuple[str, tuple[Ma
 
 def test_any_label_is_kept(light: tuple[str, tuple[Mark, ...]]) -> None:
     assert light[1][-1].mark == 'say "\\" and end'
+
+
+def refusal(emulator: EmulatorArtifact, option: str, *more: str) -> str:
+    """Start a machine that the plugin cannot account for; return what is said about it."""
+    argv = (str(emulator.binary), "-S", "-display", "none", "-plugin", option, *more)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_what_it_cannot_do_it_says(host: Host, tmp_path: Path) -> None:
+    plugin, kernel = build_plugin(host.emulator).path, host.kernel
+    out, empty = tmp_path / "marks", tmp_path / "empty"
+    empty.touch()
+
+    def option(system_map: Path) -> str:
+        offsets = kernel.task_offsets
+        return plugin_option(plugin, out=out, system_map=system_map, task_offsets=offsets)
+
+    good = option(kernel.system_map)
+    assert "account: needs virtual time" in refusal(host.emulator, good)
+    two = ("-icount", "shift=0", "-smp", "2")
+    assert "account: works for machines with one CPU" in refusal(host.emulator, good, *two)
+    assert f"{empty}: lacks symbols of Linux 6.12" in refusal(host.emulator, option(empty))
+    assert "account: typo=1: not an option" in refusal(host.emulator, f"{good},typo=1")
+    assert "account: needs out=" in refusal(host.emulator, f"file={plugin}")
