@@ -12,8 +12,9 @@ from zclab.bench.plan import plan, select_workloads
 from zclab.config import with_overrides
 from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
-from zclab.model import Lab, ModeName, Results, Switch, Workload
+from zclab.model import Lab, ModeName, Switch, Workload
 from zclab.progress import silent
+from zclab.results import Results
 from zclab.store import RunDirectory, load
 
 pytestmark = pytest.mark.lab
