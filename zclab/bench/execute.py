@@ -182,7 +182,9 @@ def _wait_for_login(session: Session, guest: domain.Domain, runner: SshRunner) -
     def answers() -> bool:
         nonlocal problem
         if not guest.is_active():
-            raise CommandError(f"{guest.name} ended while it was booting\n{_console(session)}")
+            raise CommandError(
+                f"{guest.name} ended while it was booting\n{_last_words(session, guest)}"
+            )
         try:
             runner.connect()
         except CommandError as exc:
@@ -193,13 +195,19 @@ def _wait_for_login(session: Session, guest: domain.Domain, runner: SshRunner) -
     try:
         wait_until(answers, what=f"{guest.name} to answer", deadline_s=GUEST_DEADLINE_S)
     except CommandError as exc:
-        raise CommandError(f"{exc}; {problem}\n{_console(session)}") from exc
+        raise CommandError(f"{exc}; {problem}\n{_last_words(session, guest)}") from exc
 
 
-def _console(session: Session) -> str:
-    log = session.guest_files.console_log
-    shown = session.host.run(("tail", "-n", "15", log), check=False).stdout.splitlines()
-    return "\n".join(("the guest's console:", *(f"  {line}" for line in shown)))
+def _last_words(session: Session, guest: domain.Domain) -> str:
+    """Return the ends of the guest's console and of what its QEMU and libvirt wrote about it."""
+    lines = []
+    for what, log, count in (
+        ("the guest's console", session.guest_files.console_log, 15),
+        ("the guest's QEMU", f"{domain.QEMU_LOGS}/{guest.name}.log", 3),
+    ):
+        shown = session.host.run(("tail", "-n", str(count), log), check=False).stdout.splitlines()
+        lines += [f"{what}:", *(f"  {line}" for line in shown)]
+    return "\n".join(lines)
 
 
 def measure(

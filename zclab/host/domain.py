@@ -20,6 +20,9 @@ from zclab.runner import wait_until
 PREFIX = "zclab-"
 """Every domain of zclab's has it; nothing else on a shared host is ever touched."""
 
+QEMU_LOGS = "/var/log/libvirt/qemu"
+"""Where libvirt keeps what each guest's QEMU prints, and why it ended."""
+
 STOP_DEADLINE_S = 20
 
 
