@@ -1,0 +1,138 @@
+"""Virtual time is exact: equal starts give equal figures to the last digit, whatever goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from zclab.bench.plan import Planned, plan, select_modes, select_workloads
+from zclab.bench.virtual import Outcome, VirtualLab, VirtualOptions, guest_state, host_state
+from zclab.bench.virtual import run_trial as run_one
+from zclab.build.cache import Artifact
+from zclab.config import load_lab, with_overrides
+from zclab.lab.artifacts import Artifacts, build_all
+from zclab.model import COMPONENTS, NicModel
+from zclab.progress import silent
+from zclab.units import MIB
+
+pytestmark = pytest.mark.lab
+
+AGAIN = f"""
+import json, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.lab import test_virtual as t
+outcome = t.run(t.virtual_lab(t.build_all()), t.planned("vhost", "TCP_RR", None))
+print(json.dumps(t.figures(outcome)))
+"""
+
+
+def virtual_lab(artifacts: Artifacts, nic: NicModel = "e1000e") -> VirtualLab:
+    lab = with_overrides(load_lab("emulated"), nic=nic, clock="virtual")
+    return VirtualLab.of(lab, artifacts, VirtualOptions(), mtu=1500, offloads="on")
+
+
+def planned(mode: str, name: str, direction: str | None, start: int = 0) -> Planned:
+    workloads = select_workloads(
+        names=[name],
+        directions=[direction] if direction else [],
+        amounts={"TCP_STREAM": 16 * MIB, "TCP_RR": 500},
+        duration_s=1.0,
+    )
+    lab = with_overrides(load_lab("emulated"), clock="virtual")
+    return plan(lab, modes=select_modes([mode]), workloads=workloads, repetitions=start + 1)[
+        start
+    ].trials[0]
+
+
+def run(virtual: VirtualLab, trial: Planned) -> Outcome:
+    return run_one(virtual, state_of(virtual, trial), trial)
+
+
+def state_of(virtual: VirtualLab, trial: Planned) -> Artifact:
+    return guest_state(virtual, host_state(virtual, silent), trial.dimensions.mode, silent)
+
+
+def figures(outcome: Outcome) -> dict[str, float]:
+    return {sample.metric: sample.value for sample in outcome.samples}
+
+
+@pytest.fixture(scope="module")
+def virtual() -> VirtualLab:
+    return virtual_lab(build_all())
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    loops = [
+        subprocess.Popen((sys.executable, "-c", "while True: pass"))
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def test_a_start_is_the_same_under_load_from_another_folder_locale_and_time_zone(
+    virtual: VirtualLab, tmp_path: Path
+) -> None:
+    first = run(virtual, planned("vhost", "TCP_RR", None))
+    env = {**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C", "ZCLAB_STATE": str(tmp_path / "state")}
+
+    with busy_cores():
+        done = subprocess.run(
+            (sys.executable, "-c", AGAIN),
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert first.trial.status == "ok", first.trial.reason
+    assert json.loads(done.stdout.splitlines()[-1]) == figures(first)
+
+
+def test_another_start_is_another_point_of_the_distribution(virtual: VirtualLab) -> None:
+    first, second = (run(virtual, planned("vhost", "TCP_RR", None, start)) for start in (0, 1))
+
+    assert figures(first) != figures(second)
+
+
+@pytest.mark.parametrize("mode", ["passthrough", "vhost", "zerocopy"])
+def test_every_mode_accounts_for_every_instruction(virtual: VirtualLab, mode: str) -> None:
+    outcome = run(virtual, planned(mode, "TCP_STREAM", "tx"))
+
+    found = figures(outcome)
+    assert outcome.trial.status == "ok", outcome.trial.reason
+    parts = sum(found[f"insns_per_kb_{name}"] for name in COMPONENTS)
+    assert parts == pytest.approx(found["insns_per_kb_total"], rel=1e-12)
+    assert found["insns_per_kb_guest"] > 0
+    assert (found["insns_per_kb_vhost"] > 0) == (mode != "passthrough")
+    assert outcome.trial.evidence["exit_npf"] is not None
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("mode", ["passthrough", "vhost", "zerocopy"])
+@pytest.mark.parametrize("nic", ["e1000e", "igb"])
+def test_states_made_anew_are_the_same(
+    nic: NicModel, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virtual = virtual_lab(build_all(), nic)
+    trial = planned(mode, "TCP_STREAM", "rx")
+    first = run(virtual, trial)
+    assert first.trial.status == "ok", first.trial.reason
+
+    monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / "another cache"))
+
+    assert figures(run(virtual, trial)) == figures(first)
