@@ -196,6 +196,140 @@ def run_bench(
     )
 
 
+KERNEL_HELP = (
+    "ours, none, a series' folder, a kernel tree, or patches on top of ours (A.patch,B.patch)"
+)
+
+
+@task(
+    iterable=["mode", "workload", "direction", "message_bytes"],
+    help={
+        "base": KERNEL_HELP,
+        "head": KERNEL_HELP,
+        "mode": "as for run-bench",
+        "workload": "as for run-bench",
+        "direction": "as for run-bench",
+        "message-bytes": "as for run-bench",
+        "repetitions": "starts for each mode, 8",
+        "offloads": "as for run-bench",
+        "mtu": "as for run-bench",
+        "jobs": "as for run-bench",
+        "gates": "a file of gates/ without its ending, or a path",
+        "out": "a new folder for both runs, instead of one in runs/",
+        "nic": "as for run-bench",
+    },
+)
+@explained
+def ab(
+    _context: Context,
+    base: str,
+    head: str,
+    mode: list[str],
+    workload: list[str],
+    direction: list[str],
+    message_bytes: list[str],
+    repetitions: int = 0,
+    offloads: str = "on",
+    mtu: int = 1500,
+    jobs: int = 0,
+    gates: str = "",
+    out: str = "",
+    nic: str = "",
+) -> None:
+    """Compare two kernels in virtual time, by figures and by symbol."""
+    from zclab import ab as two_kernels  # noqa: PLC0415 - scipy takes a second to import
+
+    loaded = commands.load("emulated", nic=nic, clock="virtual")
+    options = experiment.Options(
+        modes=mode,
+        workloads=workload,
+        directions=direction,
+        message_bytes=message_bytes,
+        repetitions=repetitions,
+        mtu=mtu,
+        offloads=offloads,
+    )
+    two_kernels.ab(
+        experiment.planned(loaded, options),
+        experiment.virtual_options(jobs=jobs, profile=True, copy_bytes=8),
+        base=base,
+        head=head,
+        out_dir=out,
+        gates=gates,
+    )
+
+
+@task(
+    iterable=["mode", "workload", "direction", "message_bytes"],
+    help={
+        "good": "number of patches of the series without the change, or a commit of --source",
+        "bad": "number of patches with it, or a commit",
+        "metric": "what moved, as results.json calls it, such as insns_per_kb_dut",
+        "series": "a series' folder, kernel-patches/6.12 by default",
+        "source": "a kernel's git tree, to bisect its commits",
+        "mode": "one mode, vhost by default",
+        "workload": "one workload, TCP_RR by default",
+        "direction": "of a stream",
+        "message-bytes": "as for run-bench",
+        "repetitions": "starts for each step, 8",
+        "offloads": "as for run-bench",
+        "jobs": "as for run-bench",
+        "out": "a new folder for the runs, instead of one in runs/",
+    },
+)
+@explained
+def bisect(
+    _context: Context,
+    good: str,
+    bad: str,
+    metric: str,
+    mode: list[str],
+    workload: list[str],
+    direction: list[str],
+    message_bytes: list[str],
+    series: str = "",
+    source: str = "",
+    repetitions: int = 0,
+    offloads: str = "on",
+    jobs: int = 0,
+    out: str = "",
+) -> None:
+    """Find the patch that moved a figure, in virtual time."""
+    from zclab import ab as two_kernels  # noqa: PLC0415 - scipy takes a second to import
+    from zclab import bisection  # noqa: PLC0415 - as above
+
+    options = experiment.Options(
+        modes=mode or ["vhost"],
+        workloads=workload or ["TCP_RR"],
+        directions=direction,
+        message_bytes=message_bytes,
+        repetitions=repetitions,
+        offloads=offloads,
+    )
+    bisection.bisect(
+        experiment.planned(commands.load("emulated", clock="virtual"), options),
+        experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8),
+        bisection.steps_of(series=series, source=source, good=good, bad=bad),
+        metric=metric,
+        out_dir=two_kernels.new_folder(out, "bisect"),
+    )
+
+
+@task(
+    help={
+        "base": "a run made with --clock=virtual --profile",
+        "head": "another one",
+        "top": "how many symbols to show for each mode and workload",
+    }
+)
+@explained
+def profile_diff(_context: Context, base: str, head: str, top: int = 25) -> None:
+    """Show which symbols cost more or less in another run."""
+    from zclab import ab as two_kernels  # noqa: PLC0415 - as above
+
+    two_kernels.profile_diff(base, head, shown=top)
+
+
 @task(
     help={
         "run": "a run's folder, or its results.json",

@@ -12,6 +12,7 @@ from zclab.errors import ConfigError, GateError, TrialError
 from zclab.gates import Gates, default_gates, load_gates
 from zclab.judge import Judged
 from zclab.model import Clock, ModeName
+from zclab.profiles import CellMovements, movements
 from zclab.report.junit import write_junit
 from zclab.report.markdown import markdown, markdown_comparison
 from zclab.report.page import page
@@ -78,6 +79,12 @@ def compare(
             page(results, folder=folder, gates=rules, comparison=judged, against=against),
         )
     _fail_where_worse(judged, against)
+
+
+def profile_movements(base: str, head: str) -> tuple[CellMovements, ...]:
+    """Return what moved between the profiles of two runs."""
+    before, after = Path(base), Path(head)
+    return movements(before, load(before), after, load(after))
 
 
 def trend(folder: str, *, gates: str, html: str) -> None:

@@ -11,34 +11,16 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from zclab.account import USER, Mark, parts
 from zclab.errors import ParseError
 from zclab.host.cpu import Roles
 from zclab.model import Component
-
-Key = tuple[Component, str]
-"""A component, and a symbol of what runs in it: the guest's kernel is the component ``guest``."""
+from zclab.profiles import Key
 
 _LINE = re.compile(r"^([0-9a-f]{16}) [tTwW] (\S+)$", re.MULTILINE)
 _PART = re.compile(r"\.(cold|part\.\d+|constprop\.\d+|isra\.\d+)")
 _NO_SYMBOL = "[unknown]"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Movement:
-    """What a symbol cost per unit (a frame, a transaction) in two windows."""
-
-    component: Component
-    symbol: str
-    base: float
-    head: float
-
-    @property
-    def change(self) -> float:
-        """How much more it costs now."""
-        return self.head - self.base
 
 
 class Symbols:
@@ -85,19 +67,3 @@ def profile(mark: Mark, roles: Roles, symbols: Symbols) -> dict[Key, int]:
         insns[where.user, USER] += context.host_user
         insns["guest", USER] += context.guest_user
     return {key: count for key, count in insns.items() if count}
-
-
-def difference(
-    base: Mapping[Key, int], head: Mapping[Key, int], *, base_units: float, head_units: float
-) -> list[Movement]:
-    """Return what each symbol costs per unit in two profiles, the largest movers first."""
-    moved = [
-        Movement(
-            component=component,
-            symbol=symbol,
-            base=base.get((component, symbol), 0) / base_units,
-            head=head.get((component, symbol), 0) / head_units,
-        )
-        for component, symbol in {*base, *head}
-    ]
-    return sorted(moved, key=lambda m: (-abs(m.change), m.component, m.symbol))

@@ -9,7 +9,8 @@ import pytest
 from zclab.account import Context, Mark
 from zclab.errors import ParseError
 from zclab.host.cpu import Roles
-from zclab.profile import Movement, Symbols, difference, profile
+from zclab.profile import Symbols, profile
+from zclab.profiles import Movement, difference
 
 SYSTEM_MAP = (Path(__file__).parents[1] / "data/account/System.map").read_text()
 ROLES = Roles(qemu_pid=100, nic="eth0", peer_nic="eth1")

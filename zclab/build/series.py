@@ -48,6 +48,7 @@ class Series:
         )
 
 
+SERIES_FILE = "series"
 NO_SERIES = Series(folder=None, patches=(), hash="none")
 
 
@@ -58,7 +59,7 @@ def read_series(folder: Path | None) -> Series:
     """
     if folder is None:
         return NO_SERIES
-    listed = folder / "series"
+    listed = folder / SERIES_FILE
     try:
         lines = listed.read_text().splitlines()
     except OSError as exc:

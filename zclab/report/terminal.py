@@ -14,6 +14,7 @@ from zclab.compare import within
 from zclab.gates import Gates, default_gates
 from zclab.judge import Judged, Verdict, measured
 from zclab.model import Clock, ModeName
+from zclab.profiles import CellMovements
 from zclab.report import words
 from zclab.report.words import COLUMNS, COPIED, NONE, Verdicts, number
 from zclab.results import METRICS, Metric, Results
@@ -76,6 +77,28 @@ def render_comparison(judged: Sequence[Judged], against: str) -> RenderableType:
     if why:
         parts += ["", *why]
     return Group(*parts, "", verdict)
+
+
+def render_movements(cell: CellMovements, *, shown: int) -> RenderableType:
+    """Return a table of what symbols cost in two runs, the largest movers first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("component", no_wrap=True)
+    table.add_column("symbol", no_wrap=True)
+    for heading in ("base", "head", "change"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for moved in cell.movements[:shown]:
+        table.add_row(
+            moved.component,
+            moved.symbol,
+            f"{moved.base:,.1f}",
+            f"{moved.head:,.1f}",
+            f"{moved.change:+,.1f}",
+        )
+    title = f"{cell.mode}, {cell.workload}: instructions per {cell.unit}, mean over the starts"
+    total = sum(moved.change for moved in cell.movements)
+    rest = len(cell.movements) - shown
+    more = f"; {rest} more moved less" if rest > 0 else ""
+    return Group(Text(title, style="bold cyan"), table, Text(f"in all {total:+,.1f}{more}\n"))
 
 
 def _with_range(one: Judged) -> str:

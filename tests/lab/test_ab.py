@@ -1,0 +1,50 @@
+"""A planted cost is found: where it is, and how much, to the instruction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zclab.ab import ab
+from zclab.config import load_lab, with_overrides
+from zclab.experiment import Options, planned, virtual_options
+from zclab.offline import profile_movements
+
+pytestmark = pytest.mark.lab
+
+DATA = Path(__file__).parents[1] / "data/ab"
+
+CALL = 12
+"""Instructions, at most, around what is planted: the call, the return, a loop's set-up."""
+
+
+@pytest.mark.parametrize(
+    ("patch", "symbol", "cost"),
+    [
+        # 1500 bytes, eight for each instruction of a copy (docs/cost-model.md).
+        ("needless-copy.patch", "vhost_net_planted_copy", 1500 / 8),
+        ("fifty-instructions.patch", "vhost_net_planted_work", 50),
+    ],
+)
+def test_what_a_patch_adds_to_each_frame_is_found_in_its_place(
+    patch: str, symbol: str, cost: float, tmp_path: Path
+) -> None:
+    lab = with_overrides(load_lab("emulated"), clock="virtual")
+    plan = planned(lab, Options(modes=("vhost",), workloads=("TCP_RR",), repetitions=1))
+
+    ab(
+        plan,
+        virtual_options(jobs=1, profile=True, copy_bytes=8),
+        base="ours",
+        head=str(DATA / patch),
+        out_dir=str(tmp_path / "ab"),
+        gates="",
+    )
+
+    (cell,) = profile_movements(str(tmp_path / "ab/base"), str(tmp_path / "ab/head"))
+    found = {(moved.component, moved.symbol): moved for moved in cell.movements}
+    moved = found["vhost", symbol]
+    assert moved.base == 0
+    # One frame for each transaction, and the few of the connection itself.
+    assert cost <= moved.change <= (cost + CALL) * 1.01

@@ -1,0 +1,98 @@
+"""Two kernels: what an option means, and what moved between two profiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zclab.ab import kernel_of, on_top
+from zclab.build.kernel import PATCHES
+from zclab.build.series import read_series
+from zclab.errors import ConfigError
+from zclab.profiles import Movement, movements
+from zclab.results import Results, RunInfo, Trial
+
+PATCH = Path(__file__).parents[1] / "data/ab/needless-copy.patch"
+
+
+def a_run(folder: Path, starts: list[str]) -> Results:
+    """Write a run of one cell with a profile for each start."""
+    trials = []
+    for boot, profile in enumerate(starts):
+        file = folder / f"raw/profile/vhost-{boot}-TCP_RR-1.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"component\tsymbol\tinsns\tinsns_per_transaction\n{profile}")
+        trials.append(
+            Trial(
+                mode="vhost",
+                workload="TCP_RR",
+                direction=None,
+                message_bytes=1,
+                mtu=1500,
+                offloads="on",
+                nic="e1000e",
+                streams=1,
+                duration_s=1.0,
+                amount=4000,
+                boot=boot,
+                repetition=boot,
+                status="ok",
+            )
+        )
+    run = RunInfo(id="r", started="2026-01-01T00:00:00+00:00", lab="l", clock="virtual", command="")
+    return Results(run=run, trials=tuple(trials))
+
+
+def test_what_a_symbol_costs_is_the_mean_over_the_starts(tmp_path: Path) -> None:
+    base, head = tmp_path / "base", tmp_path / "head"
+    before = a_run(base, ["vhost\thandle_rx\t400\t100\n", "vhost\thandle_rx\t480\t120\n"])
+    after = a_run(head, ["vhost\thandle_rx\t640\t160\nnic\te1000_clean\t4\t1\n"])
+
+    (cell,) = movements(base, before, head, after)
+
+    assert (cell.mode, cell.workload, cell.unit) == ("vhost", "TCP_RR 1 B", "transaction")
+    assert cell.movements == (
+        Movement(component="vhost", symbol="handle_rx", base=110.0, head=160.0),
+        Movement(component="nic", symbol="e1000_clean", base=0.0, head=1.0),
+    )
+
+
+def test_runs_without_profiles_are_told_how_to_get_them(tmp_path: Path) -> None:
+    results = a_run(tmp_path, [])
+
+    with pytest.raises(ConfigError, match="run-bench --clock=virtual --profile"):
+        movements(tmp_path, results, tmp_path, results)
+
+
+def test_patches_go_on_top_of_the_series(tmp_path: Path) -> None:
+    folder = on_top([PATCH], tmp_path / "series")
+
+    names = [patch.path.name for patch in read_series(folder).patches]
+    assert names[:-1] == [patch.path.name for patch in read_series(PATCHES).patches]
+    assert names[-1] == PATCH.name
+
+
+@pytest.mark.parametrize(("text", "series"), [("ours", ""), ("none", "none")])
+def test_kernels_by_name(text: str, series: str) -> None:
+    with kernel_of("--base", text) as kernel:
+        assert (kernel.source, kernel.series) == ("", series)
+
+
+def test_a_series_and_a_tree_are_told_apart(tmp_path: Path) -> None:
+    for name in ("Kconfig", "Makefile", "arch/x86/Kconfig"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    with kernel_of("--head", str(tmp_path)) as kernel:
+        assert (kernel.source, kernel.series) == (str(tmp_path), "none")
+    with kernel_of("--head", str(PATCHES)) as kernel:
+        assert (kernel.source, kernel.series) == ("", str(PATCHES))
+
+
+@pytest.mark.parametrize("text", ["no-such.patch", f"{PATCH},no-such.patch", "/"])
+def test_anything_else_is_refused(text: str) -> None:
+    refused = pytest.raises(ConfigError, match=r"--head: found .*, allowed: ours, none")
+
+    with refused, kernel_of("--head", text):
+        pass

@@ -1,0 +1,118 @@
+"""Two kernels against each other in virtual time: figures, and what moved, by symbol."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zclab import offline
+from zclab.bench.virtual import VirtualOptions
+from zclab.build.kernel import PATCHES
+from zclab.build.series import SERIES_FILE
+from zclab.commands import build_lab, out
+from zclab.errors import ConfigError
+from zclab.experiment import Plan, bench
+from zclab.report import terminal
+from zclab.store import RUNS
+
+TREE_FILES = ("Kconfig", "Makefile", "arch/x86")
+SHOWN = 12
+"""How many movers of each cell are shown; all are in the profiles of the runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """One side: a source tree or none for Debian's source, and the folder of a series or none."""
+
+    source: str
+    series: str
+
+
+@contextmanager
+def kernel_of(option: str, text: str) -> Iterator[Kernel]:
+    """Yield the kernel that ``text`` means.
+
+    ``ours`` is the project's series, ``none`` Debian's kernel as it is; otherwise the folder of a
+    series, a kernel tree (taken as it is), or patch files, separated by commas, that go on top of
+    the project's series. Raises ConfigError for anything else.
+    """
+    if text in {"ours", "none"}:
+        yield Kernel(source="", series="" if text == "ours" else "none")
+        return
+    paths = [Path(part).expanduser() for part in text.split(",")]
+    if paths[0].is_dir() and len(paths) == 1:
+        if (paths[0] / SERIES_FILE).is_file():
+            yield Kernel(source="", series=str(paths[0]))
+            return
+        if all((paths[0] / name).exists() for name in TREE_FILES):
+            yield Kernel(source=str(paths[0]), series="none")
+            return
+    elif all(path.is_file() for path in paths):
+        with tempfile.TemporaryDirectory(prefix="zclab-series-") as folder:
+            yield Kernel(source="", series=str(on_top(paths, Path(folder) / "series")))
+        return
+    raise ConfigError(
+        f"{option}: found {text!r}, allowed: ours, none, the folder of a series, a kernel tree, or "
+        "patch files separated by commas"
+    )
+
+
+def on_top(patches: Sequence[Path], folder: Path) -> Path:
+    """Make a series of the project's, with ``patches`` after it, in ``folder``."""
+    shutil.copytree(PATCHES, folder)
+    with (folder / SERIES_FILE).open("a") as series:
+        for patch in patches:
+            shutil.copy(patch, folder)
+            series.write(f"{patch.name}\n")
+    return folder
+
+
+def ab(
+    experiment: Plan, virtual: VirtualOptions, *, base: str, head: str, out_dir: str, gates: str
+) -> None:
+    """Build and run both kernels, print both tables and what moved; GateError where it is worse."""
+    if experiment.lab.clock != "virtual":
+        raise ConfigError("--lab: ab compares in virtual time, which needs an emulated lab")
+    parent = new_folder(out_dir, "ab")
+    runs = {"base": parent / "base", "head": parent / "head"}
+    with kernel_of("--base", base) as one, kernel_of("--head", head) as other:
+        for (side, folder), kernel in zip(runs.items(), (one, other), strict=True):
+            out.print(f"{side}: {base if side == 'base' else head}")
+            bench(
+                experiment,
+                lambda kernel=kernel: build_lab(  # type: ignore[misc]
+                    experiment.lab, source=kernel.source, series=kernel.series
+                ),
+                replace(virtual, profile=True),
+                keep=False,
+                out_dir=str(folder),
+            )
+    profile_diff(str(runs["base"]), str(runs["head"]))
+    offline.compare(
+        str(runs["head"]),
+        baselines=[str(runs["base"])],
+        baseline_mode="",
+        gates=gates,
+        allow=(),
+        junit="",
+        html="",
+        md="",
+    )
+
+
+def profile_diff(base: str, head: str, *, shown: int = SHOWN) -> None:
+    """Print what symbols cost in two runs with profiles, the largest movers first."""
+    for cell in offline.profile_movements(base, head):
+        out.print(terminal.render_movements(cell, shown=shown))
+
+
+def new_folder(chosen: str, kind: str) -> Path:
+    """Return a folder for several runs: the one that was chosen, or a new one in ``runs/``."""
+    if chosen:
+        return Path(chosen)
+    RUNS.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=RUNS))

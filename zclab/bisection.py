@@ -1,0 +1,150 @@
+"""Which patch moved a figure: bisection in virtual time, where one measurement is enough."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+
+from zclab.ab import Kernel
+from zclab.bench.virtual import VirtualOptions
+from zclab.build.kernel import PATCHES
+from zclab.build.series import SERIES_FILE, read_series
+from zclab.commands import build_lab, out
+from zclab.errors import ConfigError, TrialError
+from zclab.experiment import Plan, bench
+from zclab.results import METRICS
+from zclab.store import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A kernel to try: ``name`` is what the last change in it is called."""
+
+    name: str
+    kernel: Callable[[Path], Kernel]
+
+
+def series_steps(series: Path, good: str, bad: str) -> list[Step]:
+    """Return the kernels with the first ``good`` to the first ``bad`` patches of a series."""
+    names = [patch.path.name for patch in read_series(series).patches]
+    first, last = (_count(option, text, len(names)) for option, text in
+                   (("--good", good), ("--bad", bad)))  # fmt: skip
+    if first >= last:
+        raise ConfigError(f"--good {first} --bad {last}: good should be the smaller number")
+
+    def step(count: int) -> Step:
+        def kernel(folder: Path) -> Kernel:
+            shutil.copytree(series, folder)
+            (folder / SERIES_FILE).write_text("".join(f"{name}\n" for name in names[:count]))
+            return Kernel(source="", series=str(folder))
+
+        return Step(name=names[count - 1] if count else "no patch", kernel=kernel)
+
+    return [step(count) for count in range(first, last + 1)]
+
+
+def commit_steps(tree: Path, good: str, bad: str) -> list[Step]:
+    """Return the kernels of the commits from ``good`` to ``bad``, along first parents."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ("git", "-C", str(tree), *words), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ConfigError(f"--source {tree}: git {words[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+    def step(commit: str) -> Step:
+        def kernel(folder: Path) -> Kernel:
+            folder.mkdir()
+            archive = folder.with_suffix(".tar")
+            git("archive", f"--output={archive}", commit)
+            subprocess.run(("tar", "-xf", archive, "-C", folder), check=True)
+            archive.unlink()
+            return Kernel(source=str(folder), series="none")
+
+        return Step(name=git("log", "-1", "--format=%h %s", commit).strip(), kernel=kernel)
+
+    start = git("rev-parse", "--verify", f"{good}^{{commit}}").strip()
+    between = git("rev-list", "--reverse", "--first-parent", f"{good}..{bad}").split()
+    if not between:
+        raise ConfigError(f"--good {good} --bad {bad}: no commit in between")
+    return [step(commit) for commit in (start, *between)]
+
+
+def steps_of(*, series: str, source: str, good: str, bad: str) -> list[Step]:
+    """Return the steps of a series' folder (ours by default), or of a git tree's commits."""
+    if source:
+        return commit_steps(Path(source).expanduser(), good, bad)
+    return series_steps(Path(series).expanduser() if series else PATCHES, good, bad)
+
+
+def first_bad(count: int, is_bad: Callable[[int], bool]) -> int:
+    """Return the first of ``count`` steps that is bad; the first is good, the last is bad."""
+    good, bad = 0, count - 1
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (good, middle) if is_bad(middle) else (middle, bad)
+    return bad
+
+
+def bisect(
+    experiment: Plan, virtual: VirtualOptions, steps: Sequence[Step], *, metric: str, out_dir: Path
+) -> str:
+    """Find, print and return the name of the step that moved a metric.
+
+    A step is bad where its figure is nearer to the last step's than to the first's. Raises
+    ConfigError where the two are equal, or for a metric that the plan does not give.
+    """
+    if metric not in METRICS:
+        raise ConfigError(f"--metric: found {metric!r}, allowed: {', '.join(METRICS)}")
+
+    @cache
+    def figure(index: int) -> float:
+        step = steps[index]
+        run = out_dir / f"{index:03}"
+        out.print(f"{index} of {len(steps) - 1}: {step.name}")
+        with TemporaryDirectory(prefix="zclab-bisect-") as folder:
+            kernel = step.kernel(Path(folder) / "kernel")
+            bench(
+                experiment,
+                lambda: build_lab(experiment.lab, source=kernel.source, series=kernel.series),
+                virtual,
+                keep=False,
+                out_dir=str(run),
+            )
+        return _mean(run, metric)
+
+    good, bad = figure(0), figure(len(steps) - 1)
+    if good == bad:
+        raise ConfigError(f"{metric} is {good:g} both with {steps[0].name} and {steps[-1].name}")
+    index = first_bad(len(steps), lambda i: abs(figure(i) - bad) < abs(figure(i) - good))
+    before, after, unit = figure(index - 1), figure(index), METRICS[metric].unit
+    out.print(f"{steps[index].name}: {metric} from {before:g} to {after:g} {unit}", style="bold")
+    return steps[index].name
+
+
+def _mean(run: Path, metric: str) -> float:
+    """Return a metric's mean over the starts of the one cell of a run."""
+    samples = [sample for sample in load(run).samples if sample.metric == metric]
+    cells = {(s.mode, s.workload, s.direction, s.message_bytes) for s in samples}
+    if not samples:
+        raise TrialError(f"{run}: no figure called {metric}")
+    if len(cells) > 1:
+        raise ConfigError(
+            f"--metric {metric}: {len(cells)} modes and workloads have one; choose one with "
+            "--mode, --workload and --direction"
+        )
+    return fmean(sample.value for sample in samples)
+
+
+def _count(option: str, text: str, most: int) -> int:
+    if text.isdecimal() and int(text) <= most:
+        return int(text)
+    raise ConfigError(f"{option}: found {text!r}, allowed: a number of patches, 0 to {most}")

@@ -1,0 +1,134 @@
+"""Profiles of runs in virtual time: read back from their folders, and what moved between two."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from zclab.errors import ConfigError
+from zclab.model import Component
+from zclab.results import Results, Trial
+
+FOLDER = "profile"
+LEAST = 0.05
+"""Instructions per unit that are worth a line; less is how starts differ, not what code costs."""
+
+Key = tuple[Component, str]
+"""A component, and a symbol of what runs in it: the guest's kernel is the component ``guest``."""
+
+Cell = tuple[str, str]
+"""A mode, and a workload by its label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Movement:
+    """What a symbol cost per unit (a frame, a transaction) in two windows."""
+
+    component: Component
+    symbol: str
+    base: float
+    head: float
+
+    @property
+    def change(self) -> float:
+        """How much more it costs now."""
+        return self.head - self.base
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellMovements:
+    """What moved in one mode and workload; ``unit`` is what costs are per, KB or transaction."""
+
+    mode: str
+    workload: str
+    unit: str
+    movements: tuple[Movement, ...]
+
+
+def profile_name(trial: Trial) -> str:
+    """Return the name of a trial's profile under a run's ``raw/``."""
+    words = (trial.workload, trial.direction, str(trial.message_bytes))
+    label = "-".join(word for word in words if word)
+    return f"{FOLDER}/{trial.mode}-{trial.boot}-{label}.tsv"
+
+
+def movements(
+    base: Path, base_results: Results, head: Path, head_results: Results
+) -> tuple[CellMovements, ...]:
+    """Return what each symbol costs in two runs, the largest movers of each cell first.
+
+    A cost is the mean over a cell's starts. Raises ConfigError where the runs have no profile of
+    one cell in common.
+    """
+    before, after = _costs(base, base_results), _costs(head, head_results)
+    shared = [cell for cell in before if cell in after]
+    if not shared:
+        msg = (
+            f"{base} and {head}: no profile of one mode and workload in common; "
+            "make both with `run-bench --clock=virtual --profile`"
+        )
+        raise ConfigError(msg)
+    return tuple(
+        CellMovements(
+            mode=cell[0],
+            workload=cell[1],
+            unit="transaction" if cell[1].startswith("TCP_RR") else "KB",
+            movements=tuple(
+                moved
+                for moved in difference(before[cell], after[cell], base_units=1, head_units=1)
+                if abs(moved.change) >= LEAST
+            ),
+        )
+        for cell in shared
+    )
+
+
+def _costs(run: Path, results: Results) -> dict[Cell, dict[Key, float]]:
+    """Return the mean cost per unit of every symbol, by cell."""
+    found: dict[Cell, list[Mapping[Key, float]]] = {}
+    folder = run if run.is_dir() else run.parent
+    for trial in results.trials:
+        file = folder / "raw" / profile_name(trial)
+        if trial.status == "ok" and file.is_file():
+            words = (trial.workload, trial.direction, f"{trial.message_bytes} B")
+            label = " ".join(word for word in words if word)
+            found.setdefault((trial.mode, label), []).append(_read(file))
+    return {cell: _mean(profiles) for cell, profiles in found.items()}
+
+
+def _read(file: Path) -> dict[Key, float]:
+    """Read a table of a component, a symbol, its instructions, and those for each unit.
+
+    For example (the first line of many)::
+
+        component	symbol	insns	insns_per_kb
+        vhost	rep_movs_alternative	23539818	179.595
+    """
+    with file.open(newline="") as lines:
+        rows = list(csv.reader(lines, delimiter="\t"))
+    return {(component, symbol): float(cost) for component, symbol, _, cost in rows[1:]}  # type: ignore[misc]
+
+
+def _mean(profiles: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
+    profiles = list(profiles)
+    keys = {key for profile in profiles for key in profile}
+    return {key: fmean(profile.get(key, 0.0) for profile in profiles) for key in keys}
+
+
+def difference(
+    base: Mapping[Key, float], head: Mapping[Key, float], *, base_units: float, head_units: float
+) -> list[Movement]:
+    """Return what each symbol costs per unit in two profiles, the largest movers first."""
+    moved = [
+        Movement(
+            component=component,
+            symbol=symbol,
+            base=base.get((component, symbol), 0) / base_units,
+            head=head.get((component, symbol), 0) / head_units,
+        )
+        for component, symbol in {*base, *head}
+    ]
+    return sorted(moved, key=lambda m: (-abs(m.change), m.component, m.symbol))
