@@ -236,7 +236,7 @@ def ab(
     out: str = "",
     nic: str = "",
 ) -> None:
-    """Compare two kernels in virtual time, by figures and by symbol."""
+    """Compare two kernels in virtual time."""
     from zclab import ab as two_kernels  # noqa: PLC0415 - scipy takes a second to import
 
     loaded = commands.load("emulated", nic=nic, clock="virtual")

@@ -117,7 +117,7 @@ class VirtualLab:
         """Return the order for the next part of the experiment."""
         return Order(
             lab=self.lab,
-            kernel_key=self.artifacts.kernel.key,
+            kernel_key=self.artifacts.guest_kernel.key,
             image_key=self.artifacts.guest_image.key,
             mtu=self.mtu,
             offloads=self.offloads,
@@ -317,7 +317,7 @@ def _write_host(virtual: VirtualLab, code: dict[str, Path], place: Path, initrd:
     write_seed(
         seed,
         files={
-            f"{ON_HOST}/{artifacts.kernel.key}/bzImage": artifacts.kernel.bzimage,
+            f"{ON_HOST}/{artifacts.guest_kernel.key}/bzImage": artifacts.guest_kernel.bzimage,
             f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
             **{f"usr/lib/zclab/python/{name}": path for name, path in code.items()},
         },
