@@ -16,7 +16,7 @@ from zclab.bench.virtual import program_files
 from zclab.config import load_lab
 from zclab.errors import KernelReportError, LabError
 from zclab.lab.machine import Hardware
-from zclab.lab.virtual import ORDER_BYTES, Running, VirtualMachine, write_initrd
+from zclab.lab.virtual import ORDER_BYTES, Running, VirtualMachine, scratch, write_initrd
 from zclab.model import Emulator
 
 
@@ -109,6 +109,18 @@ def test_a_run_that_is_stopped_stops_listening(tmp_path: Path) -> None:
     finally:
         running.process.kill()
         running.process.wait()
+
+
+def test_scratch_folders_of_killed_runs_go_and_those_in_use_stay(tmp_path: Path) -> None:
+    killed = tmp_path / "virtual-killed"
+    killed.mkdir()
+    (killed / "lock").touch()
+    (killed / "initrd").touch()
+
+    with scratch(tmp_path) as first, scratch(tmp_path) as second:
+        assert sorted(tmp_path.iterdir()) == sorted((first, second))
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_initramfs_is_equal_from_equal_contents(tmp_path: Path) -> None:

@@ -313,7 +313,7 @@ def _imports(path: Path) -> Iterator[str]:
 def _write_host(virtual: VirtualLab, code: dict[str, Path], place: Path, initrd: Path) -> None:
     """Write everything a host in memory consists of."""
     artifacts = virtual.artifacts
-    seed = place / "seed.tar"
+    seed = place / "files.tar"
     write_seed(
         seed,
         files={

@@ -8,6 +8,7 @@ emulator shows it. What it answers goes out over a serial line.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import stat
@@ -16,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,6 +35,7 @@ DEADLINE_S = 1800
 """Of this machine's time, without a word from the host: virtual time has deadlines of its own."""
 
 POLL_S = 0.02
+_SCRATCH = "virtual-"
 STATE = "state"
 
 
@@ -174,9 +176,20 @@ def running(virtual: VirtualMachine, order: str, stop: threading.Event) -> Itera
 
 @contextmanager
 def scratch(root: Path) -> Iterator[Path]:
-    """Make a folder for one machine's sockets and logs; it goes with the machine."""
+    """Make a folder for one machine's sockets and logs; it goes with the machine.
+
+    What killed zclabs left goes now: a folder whose lock nobody holds is nobody's.
+    """
     root.mkdir(parents=True, mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="virtual-", dir=root) as name:
+    for left in root.glob(f"{_SCRATCH}*"):
+        with suppress(OSError), (left / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+    with (
+        tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=root) as name,
+        (Path(name) / "lock").open("wb") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)
 
 
