@@ -126,6 +126,16 @@ def find(name: str) -> Up | None:
         return None  # of another version of zclab: to be cleared away
 
 
+def check_alive(name: str) -> None:
+    """Raise LabError, with the last words of console and emulator, where a lab ended by itself."""
+    folder = folder_of(name)
+    if (folder / "ready").exists() and not machine.processes(folder):
+        words = (folder / "emulator.log").read_text(errors="replace").strip()
+        log = folder / machine.RESET_LOG
+        msg = f"the emulated host of lab {name} ended by itself; its CPUs: {log}"
+        raise LabError(f"{msg}\n{_last_words(folder)}\nand of the emulator:\n  {words}")
+
+
 def names() -> list[str]:
     """Return the names of all labs that are up or left something to clear away."""
     return sorted(path.parent.name for path in root().glob("*/seed.tar"))
@@ -235,7 +245,7 @@ def _ssh_answers(port: int) -> bool:
 def _clear(folder: Path) -> None:
     """End a lab's emulator and remove its files, except what tells of its last life."""
     machine.kill(folder)
-    kept = {"lock", "console.log", "emulator.log"}
+    kept = {"lock", "console.log", "emulator.log", machine.RESET_LOG}
     for path in folder.iterdir():
         if path.name not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zclab.errors import ZclabError
 from zclab.lab import emulated, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
@@ -61,6 +62,10 @@ def opened(
             lab, access, boot, console=console_of(lab), mtu=mtu, offloads=offloads
         ) as opened_session:
             yield opened_session
+    except ZclabError:
+        if lab.emulator:
+            emulated.check_alive(lab.name)
+        raise
     finally:
         if not was_up and not keep:
             down(lab)

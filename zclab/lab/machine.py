@@ -34,6 +34,7 @@ KERNEL_COMMAND_LINE = (
     "kvm.tsc_tolerance_ppm=100000"
 )
 EXIT_DEADLINE_S = 10
+RESET_LOG = "cpu-reset.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class Machine:
         return (
             *hardware.argv,
             *("-accel", accel, "-cpu", settings.cpu_model, "-smp", str(settings.cpus)),
+            # A host that resets itself is gone without a word of its own; this says what it was at.
+            *("-d", "cpu_reset", "-D", str(hardware.folder / RESET_LOG)),
             *("-append", f"{KERNEL_COMMAND_LINE} root=/dev/vda rootfstype=squashfs ro"),
             *_disk("image", self.image),
             *_disk("seed", self.seed),
