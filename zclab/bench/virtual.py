@@ -389,5 +389,5 @@ def _said(state: Artifact, kind: str) -> dict[str, Any]:
 
 def _error(message: dict[str, Any]) -> ZclabError:
     """Return the error that ended the experiment on the host."""
-    kind = getattr(errors, message["error"], ZclabError)
-    return kind(message["message"]) if issubclass(kind, ZclabError) else ZclabError()
+    kind: type[ZclabError] = getattr(errors, message["error"], LabError)
+    return kind(message["message"])
