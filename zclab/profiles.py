@@ -50,9 +50,18 @@ class CellMovements:
 
 def profile_name(trial: Trial) -> str:
     """Return the name of a trial's profile under a run's ``raw/``."""
+    return f"{FOLDER}/{_stem(trial)}.tsv"
+
+
+def accounts_name(trial: Trial) -> str:
+    """Return the name of a trial's accounts under a run's ``raw/``."""
+    return f"accounts/{_stem(trial)}.json"
+
+
+def _stem(trial: Trial) -> str:
     words = (trial.workload, trial.direction, str(trial.message_bytes))
     label = "-".join(word for word in words if word)
-    return f"{FOLDER}/{trial.mode}-{trial.boot}-{label}.tsv"
+    return f"{trial.mode}-{trial.boot}-{label}"
 
 
 def movements(

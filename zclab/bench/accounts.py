@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zclab.account import Mark, between, parse
+from zclab.account import Mark, parse, window
 from zclab.bench.execute import begin_mark, end_mark
-from zclab.errors import ParseError
 from zclab.host.cpu import HOST_ROLES, Roles
 from zclab.model import COMPONENTS, Workload
 from zclab.profile import Symbols, profile
@@ -61,17 +60,12 @@ class Counted:
 
 def counted(text: str, workload: Workload, trial: Trial, roles: Roles) -> Counted:
     """Return a trial's window out of the plugin's output; ParseError where it is not there."""
-    marks = {mark.mark: mark for mark in parse(text)}
-    ends = begin_mark(workload), end_mark(workload)
-    missing = [name for name in ends if name not in marks]
-    if missing:
-        raise ParseError(f"accounting: no mark {' or '.join(map(repr, missing))}")
     moved, unit = trial.evidence.get("transactions"), "transaction"
     if moved is None:
         moved, unit = trial.evidence["payload_bytes"], "kb"
     divisor = KIB if unit == "kb" else 1
     return Counted(
-        window=between(marks[ends[0]], marks[ends[1]]),
+        window=window(parse(text), begin_mark(workload), end_mark(workload)),
         roles=roles,
         units=float(moved or 0) / divisor,
         unit=unit,

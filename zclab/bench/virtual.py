@@ -39,6 +39,7 @@ from zclab.lab.virtual import (
 )
 from zclab.model import Emulator, Lab, ModeName, Switch
 from zclab.profile import Symbols
+from zclab.profiles import accounts_name, profile_name
 from zclab.progress import Progress
 from zclab.results import Provenance, Sample, Trial
 
@@ -275,12 +276,10 @@ def _outcome(
         return Outcome(trial=trial, samples=(), raw=())
     roles = Roles(**_said(state, "roles"))
     exact = counted(accounts, planned.workload, trial, roles)
-    label = planned.workload.label.replace(" ", "-")
-    name = f"{trial.mode}-{trial.boot}-{label}"
-    files = [(f"accounts/{name}.json", exact.window.model_dump_json())]
+    files = [(accounts_name(trial), exact.window.model_dump_json())]
     if virtual.profile:
         symbols = Symbols(virtual.artifacts.kernel.system_map.read_text())
-        files.append((f"profile/{name}.tsv", exact.profile_table(symbols)))
+        files.append((profile_name(trial), exact.profile_table(symbols)))
     trial, measured = with_exact(trial, measured, exact)
     return Outcome(trial=trial, samples=measured, raw=tuple(files))
 
