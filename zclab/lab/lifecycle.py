@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zclab.errors import ZclabError
+from zclab.errors import KernelReportError, ZclabError
 from zclab.lab import emulated, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
@@ -62,6 +62,8 @@ def opened(
             lab, access, boot, console=console_of(lab), mtu=mtu, offloads=offloads
         ) as opened_session:
             yield opened_session
+    except KernelReportError:
+        raise  # which says why the host is gone, where it is: a panic ends it
     except ZclabError:
         if lab.emulator:
             emulated.check_alive(lab.name)
