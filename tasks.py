@@ -196,6 +196,36 @@ def run_bench(
     )
 
 
+@task(
+    iterable=["mode", "workload", "direction"],
+    help={
+        "mode": "as for run-bench; vhost by default",
+        "workload": "as for run-bench; TCP_RR by default",
+        "direction": "as for run-bench",
+        "nic": "as for run-bench",
+    },
+)
+@explained
+def verify(
+    _context: Context, mode: list[str], workload: list[str], direction: list[str], nic: str = ""
+) -> None:
+    """Make everything in virtual time twice, and say where two runs part, if they do."""
+    from zclab import verify as exactness  # noqa: PLC0415 - as below
+
+    loaded = commands.load("emulated", nic=nic, clock="virtual")
+    options = experiment.Options(
+        modes=mode or ["vhost"],
+        workloads=workload or ["TCP_RR"],
+        directions=direction,
+        repetitions=1,
+    )
+    exactness.verify(
+        experiment.planned(loaded, options),
+        lambda: commands.build_lab(loaded, source="", series="", debug=False),
+        experiment.virtual_options(jobs=1, profile=False, copy_bytes=8),
+    )
+
+
 KERNEL_HELP = (
     "ours, none, a series' folder, a kernel tree, or patches on top of ours (A.patch,B.patch)"
 )

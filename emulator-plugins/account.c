@@ -19,8 +19,13 @@
  * what it wrote and all accounts goes to the output file; nothing has to come
  * from outside for that. docs/accounting.md describes the output.
  *
+ * A trace has a line for every change of context, with the instruction counter
+ * and the idle time at that moment: where two runs part that should be equal,
+ * their traces do so first.
+ *
  * Options: out=FILE, map=SYSTEM.MAP, pid=, tgid= and comm= with the offsets
- * of these fields in task_struct, profile=on for counts by kernel symbol.
+ * of these fields in task_struct, profile=on for counts by kernel symbol,
+ * trace=FILE.
  *
  * The host has one CPU, four-level page tables and no KASLR.
  *
@@ -52,6 +57,10 @@ typedef enum {
     GUEST_USER,
     N_MODES,            /* the mode before the first block */
 } Mode;
+
+static const char *const mode_names[N_MODES] = {
+    "kernel", "user", "guest-kernel", "guest-user",
+};
 
 /* What the host does from one #VMEXIT to the next VMRUN. */
 typedef struct {
@@ -99,7 +108,7 @@ typedef struct {
     int depth;                  /* irqentry_enter() without irqentry_exit() */
 } Nested;
 
-static FILE *out;
+static FILE *out, *trace;
 static bool profile;
 static uint64_t offset_pid, offset_tgid, offset_comm;
 
@@ -369,6 +378,24 @@ static void mark(void)
 }
 
 /*
+ * Trace: written through at every line, since the emulator may be killed
+ */
+
+static void G_GNUC_PRINTF(1, 2) put_event(const char *format, ...)
+{
+    va_list values;
+
+    if (!trace) {
+        return;
+    }
+    fprintf(trace, "%" PRIu64 " %" PRIu64 " ", last, idle_ns);
+    va_start(values, format);
+    vfprintf(trace, format, values);
+    va_end(values);
+    fputc('\n', trace);
+}
+
+/*
  * Callbacks at execution. The user data is not a pointer, but what is known
  * about a block or an instruction, packed into one.
  */
@@ -408,6 +435,9 @@ static void block_exec(unsigned int cpu_index, void *udata)
         fail("entered or left the guest unnoticed: the machine's state must "
              "not be saved while the guest runs");
     }
+    if (now != qemu_plugin_u64_get(mode, CPU)) {
+        put_event("%s", mode_names[now]);
+    }
     qemu_plugin_u64_set(mode, CPU, now);
     symbol = rest_of(udata);
     choose_account();
@@ -423,6 +453,7 @@ static void block_vmexit(unsigned int cpu_index, void *udata)
     }
     in_guest = false;
     note_exit(read_u64(vmcb + VMCB_EXIT_CODE));
+    put_event("exit 0x%" PRIx64, thread->exit->code);
     qemu_plugin_u64_set(mode, CPU, HOST_KERNEL);
     symbol = rest_of(udata);
     choose_account();
@@ -440,9 +471,12 @@ static void at_place(unsigned int cpu_index, void *udata)
             fail("a task switch in the middle of an interrupt");
         }
         thread = context_of(read_reg(rsi));
+        put_event("thread %d %.*s", thread->pid, COMM_LEN, thread->comm);
         break;
     case AT_IRQ:
         push(&hardirq);
+        put_event("interrupt %s",
+                  g_array_index(symbols, Symbol, rest_of(udata)).name);
         break;
     case AT_IRQENTRY_ENTER:     /* exceptions have these, too */
         if (in_hardirq) {
@@ -452,16 +486,19 @@ static void at_place(unsigned int cpu_index, void *udata)
     case AT_IRQENTRY_EXIT:
         if (in_hardirq && --top->depth == 0) {
             n_nested--;
+            put_event("interrupt-end");
         }
         break;
     case AT_SOFTIRQ:
         push(&softirq);
+        put_event("softirq");
         break;
     case AT_SOFTIRQ_RET:
         if (!top || in_hardirq) {
             fail("softirqs ended that never began");
         }
         n_nested--;
+        put_event("softirq-end");
         break;
     case AT_MARK:
         mark();
@@ -550,9 +587,12 @@ static void block_trans(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
         Place place;
 
         if (find_place(insn, &place)) {
+            size_t at = symbol_at(qemu_plugin_insn_vaddr(insn));
+
             qemu_plugin_register_vcpu_insn_exec_cb(insn, at_place,
                                                    QEMU_PLUGIN_CB_R_REGS,
-                                                   pack(0, place, n_insns - i));
+                                                   pack(at, place,
+                                                        n_insns - i));
         }
     }
 }
@@ -680,6 +720,9 @@ static bool parse_option(const char *name, const char *value, char **map)
     } else if (!strcmp(name, "out")) {
         out = fopen(value, "w");
         return out != NULL;
+    } else if (!strcmp(name, "trace")) {
+        trace = fopen(value, "w");
+        return trace && !setvbuf(trace, NULL, _IOLBF, BUFSIZ);
     } else if (!strcmp(name, "pid")) {
         offset_pid = g_ascii_strtoull(value, NULL, 0);
     } else if (!strcmp(name, "tgid")) {

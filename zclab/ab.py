@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zclab import offline
-from zclab.bench.virtual import VirtualOptions
+from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.kernel import PATCHES
 from zclab.build.series import SERIES_FILE
 from zclab.commands import build_lab, out

@@ -12,7 +12,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 
 from zclab.ab import Kernel
-from zclab.bench.virtual import VirtualOptions
+from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.kernel import PATCHES
 from zclab.build.series import SERIES_FILE, read_series
 from zclab.commands import build_lab, out

@@ -21,7 +21,7 @@ from zclab.bench.plan import (
     virtual_estimate_s,
 )
 from zclab.bench.run import run, run_virtual
-from zclab.bench.virtual import COPY_BYTES, VirtualOptions
+from zclab.bench.virtual_lab import COPY_BYTES, VirtualOptions
 from zclab.build.progress import shown
 from zclab.commands import out
 from zclab.errors import ConfigError, TrialError

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from zclab.bench.plan import Planned, plan, select_modes, select_workloads
-from zclab.bench.virtual import Outcome, VirtualLab, VirtualOptions, guest_state, host_state
+from zclab.bench.states import guest_state, host_state
+from zclab.bench.virtual import Outcome
 from zclab.bench.virtual import run_trial as run_one
-from zclab.build.cache import Artifact
+from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.config import load_lab, with_overrides
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.model import COMPONENTS, NicModel
@@ -55,8 +56,9 @@ def run(virtual: VirtualLab, trial: Planned) -> Outcome:
     return run_one(virtual, state_of(virtual, trial), trial)
 
 
-def state_of(virtual: VirtualLab, trial: Planned) -> Artifact:
-    return guest_state(virtual, host_state(virtual, silent), trial.dimensions.mode, silent)
+def state_of(virtual: VirtualLab, trial: Planned) -> Path:
+    host = host_state(virtual, silent)
+    return guest_state(virtual, host, trial.dimensions.mode, silent).path
 
 
 def figures(outcome: Outcome) -> dict[str, float]:

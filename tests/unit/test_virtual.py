@@ -12,7 +12,7 @@ import pytest
 
 from zclab.bench import inside
 from zclab.bench.plan import Order
-from zclab.bench.virtual import program_files
+from zclab.bench.states import program_files
 from zclab.config import load_lab
 from zclab.errors import KernelReportError, LabError
 from zclab.lab.machine import Hardware

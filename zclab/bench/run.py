@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from zclab.bench.execute import check_features, execute
 from zclab.bench.plan import Boot
 from zclab.bench.provenance import seen_on_host
-from zclab.bench.virtual import VirtualLab, VirtualOptions, run_trials
+from zclab.bench.virtual import run_trials
+from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.lifecycle import console_of, opened
 from zclab.lab.session import Session

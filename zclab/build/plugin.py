@@ -65,13 +65,15 @@ def plugin_option(
     system_map: Path,
     task_offsets: Mapping[str, int],
     profile: bool = False,
+    trace: Path | None = None,
 ) -> str:
-    """Return the argument of QEMU's ``-plugin``; ``out`` is where the marks go.
+    """Return the argument of QEMU's ``-plugin``.
 
+    ``out`` is where the marks go, ``trace`` where a line for each change of context does.
     ``system_map`` and ``task_offsets`` are those of the kernel that the host boots. Raises
     ConfigError for a path that such an option cannot hold.
     """
-    for path in (plugin, out, system_map):
+    for path in (plugin, out, system_map, trace):
         if "," in str(path):
             raise ConfigError(f"{path}: QEMU cannot load a plugin from or for a path with a comma")
     options = {
@@ -80,5 +82,6 @@ def plugin_option(
         "map": system_map,
         **task_offsets,
         "profile": "on" if profile else "off",
+        **({"trace": trace} if trace else {}),
     }
     return ",".join(f"{name}={value}" for name, value in options.items())

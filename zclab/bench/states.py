@@ -1,0 +1,187 @@
+"""Saved states of a host in virtual time, which trials start from.
+
+The host's is saved when it is ready for a guest, the guest's when it has carried data in a mode.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zclab import errors
+from zclab.bench.virtual_lab import VirtualLab
+from zclab.build.cache import Artifact, file_hash, get_or_build, prune
+from zclab.build.image import BUSYBOX, RECIPES
+from zclab.errors import LabError, ZclabError
+from zclab.lab import emulated
+from zclab.lab.seed import ON_HOST, write_seed
+from zclab.lab.virtual import STATE, Running, running, scratch, write_initrd
+from zclab.model import ModeName
+from zclab.progress import Progress
+
+PROGRAM = "zclab.bench.inside"
+
+RECIPE = 2
+"""Counts changes here that make another state of the same inputs."""
+
+KEPT_STATES = 8
+MESSAGES = "messages.json"
+
+
+def host_state(virtual: VirtualLab, progress: Progress) -> Artifact:
+    """Return the state of a host that is ready for a guest, made if need be."""
+    code = program_files()
+
+    def build(folder: Path) -> None:
+        progress(0, None, "booting the host in virtual time, once for each kernel and image")
+        make_host(virtual, code, folder)
+
+    inputs = {
+        "recipe": RECIPE,
+        "artifacts": virtual.artifacts.keys,
+        "code": {name: file_hash(path) for name, path in code.items()},
+        "cpu_model": virtual.cpu_model,
+        "order": virtual.order(),
+    }
+    return _state("host", inputs, build, progress)
+
+
+def guest_state(
+    virtual: VirtualLab, host: Artifact, mode: ModeName, progress: Progress
+) -> Artifact:
+    """Return the state of a host with a guest that has carried data in a mode."""
+
+    def build(folder: Path) -> None:
+        progress(0, None, f"{mode}: booting a guest in virtual time, once for each mode")
+        make_guest(virtual, host.path / STATE, mode, folder)
+
+    return _state("guest", {"recipe": RECIPE, "host": host.key, "mode": mode}, build, progress)
+
+
+def make_host(
+    virtual: VirtualLab, code: Mapping[str, Path], folder: Path, trace: Path | None = None
+) -> None:
+    """Boot a host with zclab's ``code`` on it, and put its state and what it said in a folder."""
+    with scratch(emulated.root()) as place:
+        initrd = place / "initrd"
+        _write_host(virtual, code, place, initrd)
+        machine = virtual.machine(place, initrd=initrd, trace=trace)
+        with running(machine, virtual.order(), virtual.stop) as host:
+            _advance(host, "host", folder)
+
+
+def make_guest(
+    virtual: VirtualLab, host: Path, mode: ModeName, folder: Path, trace: Path | None = None
+) -> None:
+    """Boot a guest on a host from its state; put the new state and what was said in a folder."""
+    with resumed(virtual, host, virtual.order(mode), trace=trace) as started:
+        _advance(started, "guest", folder)
+
+
+def program_files(program: str = PROGRAM) -> dict[str, Path]:
+    """Return the files of a module and of all of zclab that it imports, by their names."""
+    top = Path(__file__).parents[2]
+    files: dict[str, Path] = {}
+    pending = {program}
+    while pending:
+        module = pending.pop()
+        stem = module.replace(".", "/")
+        for name in (f"{stem}.py", f"{stem}/__init__.py"):
+            if name not in files and (top / name).is_file():
+                files[name] = top / name
+                pending |= {*_imports(top / name), module.rpartition(".")[0]}
+    return dict(sorted(files.items()))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield the names of zclab that a module imports: modules, and what may be modules."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("zclab"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zclab"):
+            yield str(node.module)
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def _write_host(virtual: VirtualLab, code: Mapping[str, Path], place: Path, initrd: Path) -> None:
+    """Write everything a host in memory consists of."""
+    artifacts = virtual.artifacts
+    seed = place / "files.tar"
+    write_seed(
+        seed,
+        files={
+            f"{ON_HOST}/{artifacts.guest_kernel.key}/bzImage": artifacts.guest_kernel.bzimage,
+            f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
+            **{f"usr/lib/zclab/python/{name}": path for name, path in code.items()},
+        },
+    )
+    image = virtual.host.image.path
+    files = {
+        "bin/busybox": image.parent / BUSYBOX,
+        "init": RECIPES / "host" / "initramfs" / "init",
+        "host.squashfs": image,
+        "seed.tar": seed,
+    }
+    write_initrd(initrd, files)
+
+
+@contextmanager
+def resumed(
+    virtual: VirtualLab,
+    state: Path,
+    order: str,
+    *,
+    counting: bool = False,
+    trace: Path | None = None,
+) -> Iterator[Running]:
+    """Let a machine go on from a state, with its order; it ends with this."""
+    with scratch(emulated.root()) as place:
+        machine = virtual.machine(place, state=state, counting=counting, trace=trace)
+        with running(machine, order, virtual.stop) as started:
+            yield started
+
+
+def _advance(host: Running, until: str, folder: Path) -> None:
+    """Let a host go on until it pauses, and keep its state and what it said."""
+    said = []
+    for message in host.messages():
+        if message["kind"] == "failed":
+            raise error_of(message)
+        if message["kind"] == "trial" and message["trial"]["status"] != "ok":
+            raise LabError(message["trial"]["reason"])
+        said.append(message)
+    if said[-1].get("at") != until:
+        raise LabError(f"the host came to its end before the {until} was ready")
+    host.save(folder / STATE)
+    (folder / MESSAGES).write_text(json.dumps(said[:-1], indent=1))
+    (folder / "console.log").write_bytes((host.folder / "console.log").read_bytes())
+
+
+def _state(
+    kind: str,
+    inputs: dict[str, Any],
+    build: Callable[[Path], None],
+    progress: Progress,
+) -> Artifact:
+    artifact = get_or_build(f"{kind}-state", inputs, build, progress=progress)
+    if not artifact.cached:
+        prune(f"{kind}-state", keep=KEPT_STATES)
+    return artifact
+
+
+def said(state: Path, kind: str) -> dict[str, Any]:
+    """Return what a host said on its way to a state."""
+    for message in json.loads((state / MESSAGES).read_text()):
+        if message.pop("kind") == kind:
+            return dict(message)
+    raise LabError(f"{state}: no {kind} in it; `invoke clean --kind={state.parent.name}`")
+
+
+def error_of(message: dict[str, Any]) -> ZclabError:
+    """Return the error that ended the experiment on the host."""
+    kind: type[ZclabError] = getattr(errors, message["error"], LabError)
+    return kind(message["message"])

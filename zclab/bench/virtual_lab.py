@@ -1,0 +1,126 @@
+"""A lab in virtual time: what it is made of, and the machine that it is."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from zclab.bench.plan import Order, Planned
+from zclab.build.plugin import plugin_option
+from zclab.errors import LabError
+from zclab.lab.artifacts import Artifacts, EmulatedHost
+from zclab.lab.machine import Hardware
+from zclab.lab.virtual import VirtualMachine
+from zclab.model import Emulator, Lab, ModeName, Switch
+
+ACCOUNTS = "accounts.jsonl"
+NAME = "virtual"
+"""What the lab is called inside: a name of the user's would change the host's memory."""
+
+CopyBytes = Literal[8, 1]
+COPY_BYTES: tuple[CopyBytes, ...] = get_args(CopyBytes)
+"""How many bytes a copying instruction moves: ``rep movsq``, or ``rep movsb`` with ERMS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualOptions:
+    """What can be chosen of a run in virtual time; ``jobs`` trials run side by side."""
+
+    jobs: int = 1
+    profile: bool = False
+    copy_bytes: CopyBytes = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualLab:
+    """A lab in virtual time: what it is made of, and what all its trials have in common."""
+
+    lab: Lab
+    artifacts: Artifacts
+    host: EmulatedHost
+    settings: Emulator
+    mtu: int
+    offloads: Switch
+    copy_bytes: CopyBytes
+    profile: bool
+    stop: threading.Event
+    """Set by whoever ends a run: its machines are each waited for by a thread of their own."""
+
+    @classmethod
+    def of(
+        cls, lab: Lab, artifacts: Artifacts, options: VirtualOptions, *, mtu: int, offloads: Switch
+    ) -> VirtualLab:
+        """Return the lab in virtual time; raises LabError for one that is not emulated."""
+        if lab.emulator is None or artifacts.host is None:
+            raise LabError(f"{lab.name}: virtual time needs an emulated lab")
+        return cls(
+            lab=lab.model_copy(update={"name": NAME}),
+            artifacts=artifacts,
+            host=artifacts.host,
+            settings=lab.emulator,
+            mtu=mtu,
+            offloads=offloads,
+            copy_bytes=options.copy_bytes,
+            profile=options.profile,
+            stop=threading.Event(),
+        )
+
+    def order(
+        self, mode: ModeName | None = None, trials: tuple[Planned, ...] = (), phase_us: int = 0
+    ) -> str:
+        """Return the order for the next part of the experiment."""
+        return Order(
+            lab=self.lab,
+            kernel_key=self.artifacts.guest_kernel.key,
+            image_key=self.artifacts.guest_image.key,
+            mtu=self.mtu,
+            offloads=self.offloads,
+            mode=mode,
+            trials=trials,
+            phase_us=phase_us,
+        ).model_dump_json()
+
+    def machine(
+        self,
+        folder: Path,
+        *,
+        initrd: Path | None = None,
+        state: Path | None = None,
+        counting: bool = False,
+        trace: Path | None = None,
+    ) -> VirtualMachine:
+        """Return the machine with its files in ``folder``, from an ``initrd`` or a ``state``.
+
+        ``counting`` keeps accounts, and ``trace`` is the file for each change of context.
+        """
+        kernel = self.artifacts.kernel
+        plugin = plugin_option(
+            self.host.plugin.path,
+            out=folder / ACCOUNTS,
+            system_map=kernel.system_map,
+            task_offsets=kernel.task_offsets,
+            profile=self.profile,
+            trace=trace,
+        )
+        return VirtualMachine(
+            hardware=Hardware(
+                name=folder.name,
+                folder=folder,
+                emulator=self.host.emulator.binary,
+                firmware=self.host.emulator.firmware_dirs,
+                kernel=self.artifacts.kernel.bzimage,
+                settings=self.settings,
+            ),
+            cpu_model=self.cpu_model,
+            initrd=initrd,
+            state=state,
+            plugins=(plugin,) if counting or trace else (),
+        )
+
+    @property
+    def cpu_model(self) -> str:
+        """QEMU's CPU model, which decides what copies cost (see docs/cost-model.md)."""
+        model = self.settings.cpu_model
+        return f"{model},-erms,-fsrm" if self.copy_bytes == COPY_BYTES[0] else model
