@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from zclab.ab import ab
+from zclab.ab import ab, on_top
+from zclab.bisection import bisect, series_steps
+from zclab.build.kernel import PATCHES
+from zclab.build.series import read_series
 from zclab.config import load_lab, with_overrides
 from zclab.experiment import Options, planned, virtual_options
 from zclab.offline import profile_movements
@@ -48,3 +51,24 @@ def test_what_a_patch_adds_to_each_frame_is_found_in_its_place(
     assert moved.base == 0
     # One frame for each transaction, and the few of the connection itself.
     assert cost <= moved.change <= (cost + CALL) * 1.01
+
+
+@pytest.mark.nightly
+def test_bisection_names_the_patch_that_moved_a_figure(tmp_path: Path) -> None:
+    """One of two patches on top of the series costs something; the other is a text file."""
+    note = tmp_path / "a-note.patch"
+    note.write_text("--- /dev/null\n+++ b/drivers/vhost/NOTE\n@@ -0,0 +1 @@\n+planted\n")
+    series = on_top([note, DATA / "needless-copy.patch"], tmp_path / "series")
+    ours = len(read_series(PATCHES).patches)
+    lab = with_overrides(load_lab("emulated"), clock="virtual")
+    plan = planned(lab, Options(modes=("vhost",), workloads=("TCP_RR",), repetitions=2))
+
+    found = bisect(
+        plan,
+        virtual_options(jobs=2, profile=False, copy_bytes=8),
+        series_steps(series, str(ours), str(ours + 2)),
+        metric="insns_per_transaction_vhost",
+        out_dir=tmp_path / "bisect",
+    )
+
+    assert found == "needless-copy.patch"
