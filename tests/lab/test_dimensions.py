@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from zclab.bench.execute import execute
-from zclab.bench.plan import plan, select_workloads
+from tests.lab.bench import run
+from zclab.bench.plan import select_workloads
 from zclab.config import with_overrides
-from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
-from zclab.model import Lab, ModeName, Switch, Workload
-from zclab.progress import silent
+from zclab.model import Lab
 from zclab.results import Results
-from zclab.store import RunDirectory, load
 
 pytestmark = pytest.mark.lab
 
 SENT = select_workloads(names=("TCP_STREAM",), directions=("tx",), duration_s=1.0)
-
-
-def run(
-    lab: Lab,
-    artifacts: Artifacts,
-    path: Path,
-    *,
-    modes: tuple[ModeName, ...] = ("zerocopy",),
-    workloads: Sequence[Workload] = SENT,
-    mtu: int = 1500,
-    offloads: Switch = "on",
-) -> Results:
-    """Run one repetition on a lab, which stays up if it was up."""
-    store = RunDirectory.create(lab=lab.name, clock="wall", modes=modes, command="test", out=path)
-    boots = plan(lab, modes=modes, workloads=workloads, repetitions=1, mtu=mtu, offloads=offloads)
-    with labs.opened(
-        lab, artifacts, keep=False, mtu=mtu, offloads=offloads, progress=silent
-    ) as session:
-        execute(session, boots, store, silent)
-    return load(path)
 
 
 def outcomes(results: Results) -> set[tuple[str, str, str | None]]:
@@ -57,7 +33,9 @@ def test_without_offloads_what_the_guest_sends_is_still_zero_copied(
     lab: Lab, artifacts: Artifacts, tmp_path: Path
 ) -> None:
     """Frame by frame: vhost-net copies the small ones and backs off after errors, no more."""
-    results = run(lab, artifacts, tmp_path / "run", offloads="off")
+    results = run(
+        lab, artifacts, tmp_path / "run", modes=("zerocopy",), workloads=SENT, offloads="off"
+    )
 
     assert outcomes(results) == {("zerocopy", "ok", None)}
     assert results.trials[0].offloads == "off"
@@ -69,7 +47,15 @@ def test_without_offloads_what_the_guest_sends_is_still_zero_copied(
 def test_frames_of_9000_bytes_are_zero_copied(
     lab: Lab, artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    results = run(lab, artifacts, tmp_path / "run", mtu=9000, offloads="off")
+    results = run(
+        lab,
+        artifacts,
+        tmp_path / "run",
+        modes=("zerocopy",),
+        workloads=SENT,
+        mtu=9000,
+        offloads="off",
+    )
 
     assert outcomes(results) == {("zerocopy", "ok", None)}
     assert results.trials[0].mtu == 9000

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from zclab.bench.execute import execute
-from zclab.bench.plan import plan, select_workloads
+from pathlib import Path
+
+import pytest
+
+from tests.lab.bench import run
+from zclab.bench.plan import select_workloads
 from zclab.lab import emulated, machine
 from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Endpoint, Lab
 from zclab.progress import silent
-from zclab.store import RunDirectory, load
-
-import pytest  # isort: skip
 
 pytestmark = pytest.mark.lab
 
@@ -63,7 +64,7 @@ def test_the_management_network_reaches_nothing_outside(lab_up: Access) -> None:
 
 
 def test_the_emulated_host_works_as_an_ssh_lab(
-    lab: Lab, artifacts: Artifacts, lab_up: Access, tmp_path_factory: pytest.TempPathFactory
+    lab: Lab, artifacts: Artifacts, lab_up: Access, tmp_path: Path
 ) -> None:
     """The same host code, told nothing but an address, a key and two PCI functions."""
     endpoint: Endpoint = lab_up.endpoint
@@ -75,19 +76,8 @@ def test_the_emulated_host_works_as_an_ssh_lab(
         peer=lab.peer,
         guest=lab.guest,
     )
-    boots = plan(
-        ssh_lab,
-        modes=("vhost",),
-        workloads=select_workloads(names=("TCP_RR",), duration_s=1.0),
-        repetitions=1,
-    )
-    path = tmp_path_factory.mktemp("ssh") / "run"
-    store = RunDirectory.create(
-        lab=ssh_lab.name, clock="wall", modes=("vhost",), command="test", out=path
-    )
-    with labs.opened(
-        ssh_lab, artifacts, keep=False, mtu=1500, offloads="on", progress=silent
-    ) as session:
-        execute(session, boots, store, silent)
+    workloads = select_workloads(names=("TCP_RR",), duration_s=1.0)
 
-    assert [(t.mode, t.status, t.reason) for t in load(path).trials] == [("vhost", "ok", None)]
+    results = run(ssh_lab, artifacts, tmp_path / "run", modes=("vhost",), workloads=workloads)
+
+    assert [(t.mode, t.status, t.reason) for t in results.trials] == [("vhost", "ok", None)]

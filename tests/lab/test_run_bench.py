@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from zclab.bench.execute import execute
-from zclab.bench.plan import plan, select_workloads
-from zclab.bench.provenance import seen_on_host
-from zclab.bench.run import made_with
+from tests.lab.bench import run
+from zclab.bench.plan import select_workloads
 from zclab.host import netdev
+from zclab.lab import lifecycle as labs
+from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
-from zclab.lab.session import Session
-from zclab.model import ModeName
+from zclab.lab.session import connect_libvirt
+from zclab.model import Lab, ModeName
 from zclab.progress import silent
 from zclab.report.markdown import markdown
 from zclab.results import Results, Trial
-from zclab.store import RunDirectory, load
 
 pytestmark = pytest.mark.lab
 
@@ -25,35 +24,16 @@ ALL_MODES: tuple[ModeName, ...] = ("passthrough", "vhost", "zerocopy")
 
 
 @pytest.fixture(scope="module")
-def runs(
-    session: Session, artifacts: Artifacts, tmp_path_factory: pytest.TempPathFactory
-) -> dict[ModeName, Path]:
-    """One boot in each mode, each workload for a second; return the run of each mode."""
-    root = tmp_path_factory.mktemp("bench")
-    return {mode: run_mode(session, artifacts, mode, root) for mode in ALL_MODES}
-
-
-def run_mode(session: Session, artifacts: Artifacts, mode: ModeName, root: Path) -> Path:
-    workloads = select_workloads(duration_s=1.0)
-    boots = plan(session.lab, modes=(mode,), workloads=workloads, repetitions=1)
-    store = RunDirectory.create(
-        lab=session.lab.name, clock="wall", modes=(mode,), command="test", out=root / mode
-    )
-    store.set_provenance(made_with(seen_on_host(session), artifacts))
-    execute(session, boots, store, silent)
-    return store.path
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench") / "run"
 
 
 @pytest.fixture(scope="module")
-def results(runs: dict[ModeName, Path]) -> Results:
-    """All modes' results as one."""
-    loaded = [load(path) for path in runs.values()]
-    return loaded[0].model_copy(
-        update={
-            "trials": tuple(trial for one in loaded for trial in one.trials),
-            "samples": tuple(sample for one in loaded for sample in one.samples),
-        }
-    )
+def results(lab: Lab, artifacts: Artifacts, folder: Path) -> Results:
+    """One boot in each mode, each workload for a second."""
+    labs.up(lab, artifacts, with_me=True, progress=silent)
+    workloads = select_workloads(duration_s=1.0)
+    return run(lab, artifacts, folder, modes=ALL_MODES, workloads=workloads)
 
 
 def trial(results: Results, mode: str, workload: str, direction: str | None = None) -> Trial:
@@ -120,17 +100,21 @@ def test_the_table_names_every_mode(results: Results) -> None:
     assert [mode for mode in ALL_MODES if mode in table] == list(ALL_MODES)
 
 
-def test_nothing_of_a_mode_stays_on_the_host(session: Session, results: Results) -> None:
-    """Links gone, driver back, no guest, no probe; the session's own bridge is still there."""
-    assert results.trials
-    assert netdev.driver_of(session.host, session.lab.nic) == "e1000e"
-    assert netdev.kinds_on(session.host, session.nic) == []
-    assert session.libvirt.destroy_leftovers() == []
-    probes = session.host.run(("cat", "/sys/kernel/tracing/kprobe_events")).stdout
-    assert probes == ""
+@pytest.mark.usefixtures("results")
+def test_nothing_of_a_run_stays_on_the_host(lab: Lab, lab_up: Access) -> None:
+    """Links gone, driver back, no guest, no probe, no namespace."""
+    libvirt = connect_libvirt(lab_up)
+    assert libvirt.destroy_leftovers() == []
+    libvirt.close()
+    host = lab_up.host_runner()
+    try:
+        assert netdev.driver_of(host, lab.nic) == "e1000e"
+        assert netdev.kinds_on(host, netdev.netdev_of(host, lab.nic)) == []
+        assert host.run(("cat", "/sys/kernel/tracing/kprobe_events")).stdout == ""
+        assert host.run(("ip", "netns", "list")).stdout == ""
+    finally:
+        host.close()
 
 
-def test_raw_netperf_output_is_kept(results: Results, runs: dict[ModeName, Path]) -> None:
-    raw = [name for path in runs.values() for name in path.glob("raw/netperf/*.txt")]
-
-    assert len(raw) == len(results.trials)
+def test_raw_netperf_output_is_kept(results: Results, folder: Path) -> None:
+    assert len(list(folder.glob("raw/netperf/*.txt"))) == len(results.trials)

@@ -1,0 +1,48 @@
+"""A run on a lab, as run-bench makes it, for tests to look at."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from zclab.bench.plan import plan
+from zclab.bench.run import run as run_plan
+from zclab.errors import LabError
+from zclab.lab.artifacts import Artifacts
+from zclab.model import Lab, ModeName, Switch, Workload
+from zclab.progress import silent
+from zclab.results import Results
+from zclab.store import RunDirectory, load
+
+
+def run(
+    lab: Lab,
+    artifacts: Artifacts,
+    path: Path,
+    *,
+    modes: Sequence[ModeName],
+    workloads: Sequence[Workload],
+    mtu: int = 1500,
+    offloads: Switch = "on",
+) -> Results:
+    """Run one repetition on a lab, which stays up if it was up; LabError where a trial failed."""
+    shutil.rmtree(path, ignore_errors=True)  # of the time before, where this is the second
+    store = RunDirectory.create(
+        lab=lab.name, clock="wall", modes=tuple(modes), command="test", out=path
+    )
+    boots = plan(lab, modes=modes, workloads=workloads, repetitions=1, mtu=mtu, offloads=offloads)
+    run_plan(
+        lab,
+        artifacts,
+        boots,
+        store,
+        keep=False,
+        mtu=mtu,
+        offloads=offloads,
+        progress=silent,
+    )
+    results = load(path)
+    if failed := [f"{t.mode}: {t.reason}" for t in results.trials if t.status == "failed"]:
+        raise LabError("; ".join(failed))
+    return results
