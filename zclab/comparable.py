@@ -6,7 +6,7 @@ that changes figures must be equal, or be allowed by name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from zclab.cells import CELL_FIELDS, Cell, Key
 from zclab.errors import ConfigError, LabError
@@ -100,13 +100,19 @@ def _differences(ours: Results, theirs: Results) -> Iterator[tuple[str, str, str
     mine, yours = ours.provenance, theirs.provenance
     if mine.cpu_model != yours.cpu_model:
         yield "cpu_model", mine.cpu_model or _NOTHING, yours.cpu_model or _NOTHING
-    for ours_of, theirs_of in (
+    pairs: tuple[tuple[Mapping[str, object], Mapping[str, object]], ...] = (
         (mine.versions, yours.versions),
         (mine.artifacts, yours.artifacts),
-    ):
+        (mine.settings, yours.settings),
+    )
+    for ours_of, theirs_of in pairs:
         for name in dict.fromkeys((*ours_of, *theirs_of)):
             if ours_of.get(name) != theirs_of.get(name):
-                yield name, ours_of.get(name, _NOTHING), theirs_of.get(name, _NOTHING)
+                yield (
+                    name,
+                    str(ours_of.get(name, _NOTHING)),
+                    str(theirs_of.get(name, _NOTHING)),
+                )
 
 
 def _key(cell: Cell, fields: Collection[str]) -> Key:

@@ -40,6 +40,8 @@ _OPTIONS = {
     "message_bytes": "--message-bytes",
     "mtu": "--mtu",
     "offloads": "--offloads",
+    "streams": "--streams",
+    "warm_up_s": "--warm-up",
 }
 
 
@@ -55,6 +57,8 @@ class Options:
     duration_s: float = 0.0
     mtu: int = 1500
     offloads: str = "on"
+    streams: int = 1
+    warm_up_s: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,8 @@ def planned(lab: Lab, options: Options) -> Plan:
             message_bytes=[_number("--message-bytes", text) for text in options.message_bytes],
             duration_s=options.duration_s or (1.0 if virtual else 2.0),
             amounts=AMOUNTS if virtual and not options.duration_s else None,
+            streams=(options.streams,),
+            warm_up_s=options.warm_up_s,
         ),
         repetitions=options.repetitions or (STARTS if virtual else 3),
         mtu=options.mtu,

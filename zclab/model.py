@@ -19,7 +19,11 @@ from pydantic import (
 )
 
 ModeName = Literal["passthrough", "vhost", "zerocopy"]
-WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM"]
+WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM", "UDP_RR"]
+TRANSACTIONS: tuple[WorkloadName, ...] = ("TCP_RR", "UDP_RR")
+"""The workloads that are requests with a response each; the other ones are streams."""
+DATAGRAMS: tuple[WorkloadName, ...] = ("UDP_STREAM", "UDP_RR")
+"""Those whose messages are datagrams, which have to fit in a frame."""
 Direction = Literal["rx", "tx"]
 Switch = Literal["on", "off"]
 NicModel = Literal["e1000e", "igb"]
@@ -173,9 +177,10 @@ class Lab(Value):
 class Workload(Value):
     """A netperf test with its parameters.
 
-    ``direction`` is ``rx`` (peer to guest) or ``tx`` (guest to peer); the transactions of
-    ``TCP_RR`` go both ways, so it has none. It goes by its duration or, given ``amount``, by what
-    it moves: payload bytes of a stream, transactions of ``TCP_RR``.
+    ``direction`` is ``rx`` (peer to guest) or ``tx`` (guest to peer); transactions go both ways,
+    so they have none. It goes by its duration or, given ``amount``, by what it moves: payload
+    bytes of a stream, transactions otherwise. ``streams`` of them run side by side and share the
+    amount. For ``warm_up_s`` seconds before, it runs without being measured.
     """
 
     name: WorkloadName
@@ -184,9 +189,11 @@ class Workload(Value):
     duration_s: Annotated[float, Field(gt=0, le=3600)]
     amount: Annotated[int, Field(ge=1)] | None = None
     streams: Annotated[int, Field(ge=1, le=64)] = 1
+    warm_up_s: Annotated[int, Field(ge=0, le=600)] = 0
 
     @property
     def label(self) -> str:
-        """A short name for progress lines and tables, such as ``TCP_STREAM rx 16384``."""
-        words = (self.name, self.direction, str(self.message_bytes))
+        """A short name for progress lines and tables, such as ``TCP_STREAM rx 16384 x4``."""
+        side_by_side = f"x{self.streams}" if self.streams > 1 else None
+        words = (self.name, self.direction, str(self.message_bytes), side_by_side)
         return " ".join(word for word in words if word)

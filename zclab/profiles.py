@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from zclab.errors import ConfigError
-from zclab.model import Component
+from zclab.model import TRANSACTIONS, Component
 from zclab.results import Results, Trial
 
 FOLDER = "profile"
@@ -50,18 +50,12 @@ class CellMovements:
 
 def profile_name(trial: Trial) -> str:
     """Return the name of a trial's profile under a run's ``raw/``."""
-    return f"{FOLDER}/{_stem(trial)}.tsv"
+    return f"{FOLDER}/{trial.stem}.tsv"
 
 
 def accounts_name(trial: Trial) -> str:
     """Return the name of a trial's accounts under a run's ``raw/``."""
-    return f"accounts/{_stem(trial)}.json"
-
-
-def _stem(trial: Trial) -> str:
-    words = (trial.workload, trial.direction, str(trial.message_bytes))
-    label = "-".join(word for word in words if word)
-    return f"{trial.mode}-{trial.boot}-{label}"
+    return f"accounts/{trial.stem}.json"
 
 
 def movements(
@@ -84,7 +78,7 @@ def movements(
         CellMovements(
             mode=cell[0],
             workload=cell[1],
-            unit="transaction" if cell[1].startswith("TCP_RR") else "KB",
+            unit="transaction" if cell[1].split()[0] in TRANSACTIONS else "KB",
             movements=tuple(
                 moved
                 for moved in difference(before[cell], after[cell], base_units=1, head_units=1)
@@ -102,7 +96,8 @@ def _costs(run: Path, results: Results) -> dict[Cell, dict[Key, float]]:
     for trial in results.trials:
         file = folder / "raw" / profile_name(trial)
         if trial.status == "ok" and file.is_file():
-            words = (trial.workload, trial.direction, f"{trial.message_bytes} B")
+            streams = f"{trial.streams} streams" if trial.streams > 1 else None
+            words = (trial.workload, trial.direction, f"{trial.message_bytes} B", streams)
             label = " ".join(word for word in words if word)
             found.setdefault((trial.mode, label), []).append(_read(file))
     return {cell: _mean(profiles) for cell, profiles in found.items()}

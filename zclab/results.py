@@ -27,6 +27,7 @@ class Dimensions(Value):
     """Everything a figure depends on by design; figures compare only where these are equal.
 
     ``boot`` tells guest boots apart, in virtual time starts from the state of a booted guest.
+    ``duration_s`` and ``warm_up_s`` are seconds, ``amount`` is bytes or transactions.
     """
 
     mode: ModeName
@@ -39,6 +40,7 @@ class Dimensions(Value):
     streams: int
     duration_s: float
     amount: int | None = None
+    warm_up_s: int = 0
     boot: int
     repetition: int
 
@@ -46,6 +48,15 @@ class Dimensions(Value):
     def identity(self) -> tuple[object, ...]:
         """What a trial and its samples have in common, and no other trial of the run has."""
         return tuple(getattr(self, name) for name in Dimensions.model_fields)
+
+    @property
+    def stem(self) -> str:
+        """A file's name, without ending, that no other trial of the run has."""
+        what = (self.workload, self.direction, self.message_bytes)
+        side_by_side = f"x{self.streams}" if self.streams > 1 else None
+        where = (side_by_side, self.nic, self.mtu, self.offloads)
+        words = (self.mode, self.boot, *what, *where, self.repetition)
+        return "-".join(str(word) for word in words if word is not None)
 
 
 class Trial(Dimensions):
@@ -121,8 +132,23 @@ def samples(dimensions: Dimensions, figures: Mapping[str, float]) -> tuple[Sampl
     )
 
 
+class Resumed(Value):
+    """When and by which command a run was gone on with; ``started`` is ISO 8601 in UTC.
+
+    ``retried`` are trials that had failed and were run again: their figures are those of the
+    second attempt, and that there was a first stays on record.
+    """
+
+    started: str
+    command: str
+    retried: tuple[Trial, ...] = ()
+
+
 class RunInfo(Value):
-    """Which run it was; ``started`` is ISO 8601 in UTC, ``seed`` drew the order of a ``suite``."""
+    """Which run it was; ``started`` is ISO 8601 in UTC, ``seed`` drew the order of a ``suite``.
+
+    ``resumed`` has an entry for each time it was gone on with after it had stopped.
+    """
 
     id: str
     started: str
@@ -131,18 +157,22 @@ class RunInfo(Value):
     command: str
     suite: str | None = None
     seed: int | None = None
+    resumed: tuple[Resumed, ...] = ()
 
 
 class Provenance(Value):
     """What the figures were made with, so that they can be made again.
 
     ``artifacts`` maps a built thing (kernel, emulator, image) or an input (series, config) to its
-    content hash; ``versions`` a program to its version; ``command_lines`` a process to its argv.
+    content hash; ``versions`` a program to its version; ``settings`` what the lab's file says and
+    all trials have in common, such as ``guest_memory_mib``; ``command_lines`` a process to its
+    argv.
     """
 
     cpu_model: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     artifacts: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, str | int | bool] = Field(default_factory=dict)
     command_lines: dict[str, str] = Field(default_factory=dict)
 
 

@@ -23,6 +23,7 @@ PROVENANCE = Provenance(
     cpu_model="QEMU TCG CPU version 2.5+",
     versions={"host_kernel": "6.12.107-zclab", "emulator": "10.0.13"},
     artifacts={"kernel": "0123456789abcdef", "emulator": "fedcba9876543210"},
+    settings={"guest_memory_mib": 512, "threaded_napi": True},
 )
 STREAM: dict[str, Any] = {
     "workload": "TCP_STREAM",

@@ -25,7 +25,18 @@ from zclab.bench.plan import (
 )
 from zclab.config import with_overrides
 from zclab.labfile import Document
-from zclab.model import Direction, Lab, ModeName, NicModel, Switch, Value, Workload, WorkloadName
+from zclab.model import (
+    DATAGRAMS,
+    TRANSACTIONS,
+    Direction,
+    Lab,
+    ModeName,
+    NicModel,
+    Switch,
+    Value,
+    Workload,
+    WorkloadName,
+)
 from zclab.strict import find, parse
 
 SUITES = Path(__file__).resolve().parent.parent / "suites"
@@ -37,6 +48,10 @@ Sizes = Annotated[tuple[Bytes, ...], Field(description="a list of sizes in bytes
 Mtus = Annotated[tuple[Mtu, ...], Field(min_length=1, description="a list of MTUs in bytes")]
 Switches = Annotated[tuple[Switch, ...], Field(min_length=1, description="a list of on and off")]
 Nics = Annotated[tuple[NicModel, ...], Field(description="a list of e1000e and igb")]
+Streams = Annotated[int, Field(ge=1, le=64)]
+Counts = Annotated[
+    tuple[Streams, ...], Field(min_length=1, description="a list of numbers of streams")
+]
 Directions = Annotated[tuple[Direction, ...], Field(description="a list of rx and tx")]
 
 
@@ -52,6 +67,7 @@ class Cells(Value):
     mtu: Mtus = (1500,)
     offloads: Switches = ("on",)
     nic: Nics = ()
+    streams: Counts = (1,)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -60,10 +76,11 @@ class Cells(Value):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Cells:
-        if self.workload == "TCP_RR" and self.directions:
-            raise ValueError("TCP_RR goes both ways; leave directions out")
+        if self.workload in TRANSACTIONS and self.directions:
+            msg = f"{self.workload} goes both ways; leave directions out"
+            raise ValueError(msg)
         largest = min(self.mtu) - UDP_HEADER_BYTES
-        if self.workload == "UDP_STREAM" and max(self.sizes) > largest:
+        if self.workload in DATAGRAMS and max(self.sizes) > largest:
             msg = f"a datagram in an MTU of {min(self.mtu)} has at most {largest} bytes"
             raise ValueError(msg)
         return self
@@ -73,17 +90,19 @@ class Suite(Value):
     """A file of ``suites/``.
 
     ``repetitions`` is boots of the guest in each mode, in virtual time starts of each.
+    ``warm_up_s`` is for the wall clock: what trials in virtual time start from is warm.
     """
 
     modes: Modes = ("passthrough", "vhost", "zerocopy")
     repetitions: Annotated[int, Field(ge=1, le=1000)]
     duration_s: Annotated[float, Field(gt=0, le=3600, description="a time up to 3600 s")]
+    warm_up_s: Annotated[int, Field(ge=0, le=600)] = 0
     cells: Annotated[tuple[Cells, ...], Field(min_length=1, description="a list of cells")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Boots of one lab, all under the same conditions: what a lab is brought up for once."""
+    """Boots of one lab, all under the same conditions: what a host is prepared for once."""
 
     lab: Lab
     mtu: int
@@ -131,7 +150,10 @@ def expand(suite: Suite, lab: Lab, *, seed: int) -> tuple[Part, ...]:
 def _by_conditions(
     suite: Suite, lab: Lab
 ) -> dict[tuple[NicModel | None, int, Switch], list[Workload]]:
-    """Return the workloads by what the lab must be brought up with, each of them once."""
+    """Return the workloads by what the lab must be brought up with, each of them once.
+
+    Those of one NIC stand together: they share a lab.
+    """
     found: dict[tuple[NicModel | None, int, Switch], list[Workload]] = {}
     for cells in suite.cells:
         workloads = _workloads(cells, suite, lab)
@@ -139,16 +161,20 @@ def _by_conditions(
         for conditions in product(nics, cells.mtu, cells.offloads):
             there = found.setdefault(conditions, [])
             there += [workload for workload in workloads if workload not in there]
-    return found
+    nics = list(dict.fromkeys(nic for nic, _, _ in found))
+    return dict(sorted(found.items(), key=lambda item: nics.index(item[0][0])))
 
 
 def _workloads(cells: Cells, suite: Suite, lab: Lab) -> tuple[Workload, ...]:
+    virtual = lab.clock == "virtual"
     return select_workloads(
         names=(cells.workload,),
         directions=cells.directions,
         message_bytes=cells.message_bytes,
         duration_s=suite.duration_s,
-        amounts=AMOUNTS if lab.clock == "virtual" else None,
+        amounts=AMOUNTS if virtual else None,
+        streams=cells.streams,
+        warm_up_s=0 if virtual else suite.warm_up_s,
     )
 
 

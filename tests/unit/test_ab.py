@@ -10,7 +10,7 @@ from zclab.ab import kernel_of, on_top
 from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
 from zclab.errors import ConfigError
-from zclab.profiles import Movement, movements
+from zclab.profiles import Movement, movements, profile_name
 from zclab.results import Results, RunInfo, Trial
 
 PATCH = Path(__file__).parents[1] / "data/ab/needless-copy.patch"
@@ -20,9 +20,6 @@ def a_run(folder: Path, starts: list[str]) -> Results:
     """Write a run of one cell with a profile for each start."""
     trials = []
     for boot, profile in enumerate(starts):
-        file = folder / f"raw/profile/vhost-{boot}-TCP_RR-1.tsv"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"component\tsymbol\tinsns\tinsns_per_transaction\n{profile}")
         trials.append(
             Trial(
                 mode="vhost",
@@ -40,6 +37,9 @@ def a_run(folder: Path, starts: list[str]) -> Results:
                 status="ok",
             )
         )
+        file = folder / "raw" / profile_name(trials[-1])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"component\tsymbol\tinsns\tinsns_per_transaction\n{profile}")
     run = RunInfo(id="r", started="2026-01-01T00:00:00+00:00", lab="l", clock="virtual", command="")
     return Results(run=run, trials=tuple(trials))
 

@@ -309,6 +309,10 @@ def changed(**changes: Any) -> Provenance:
             changed(artifacts=PROVENANCE.artifacts | {"host_image": "x"}),
             r"host_image: x, and \(not recorded\) in",
         ),
+        (
+            changed(settings={"guest_memory_mib": 1024, "threaded_napi": False}),
+            "guest_memory_mib: 1024, and 512 in the baseline\n  threaded_napi: False, and True in",
+        ),
     ],
 )
 def test_runs_made_with_other_things_than_the_kernel_are_refused(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zclab.errors import ParseError
+from zclab.errors import ParseError, TrialError
 from zclab.model import Direction, Workload, WorkloadName
 from zclab.netperf import netperf_argv, netserver_argv, parse, parse_version
 from zclab.results import METRICS
 
 DATA = Path(__file__).parents[1] / "data" / "netperf"
+
+CAPTURED: dict[str, Any] = {"capture_output": True, "text": True}
 
 
 def workload(
@@ -19,14 +24,20 @@ def workload(
     direction: Direction | None = "rx",
     message_bytes: int = 16384,
     duration_s: float = 2.0,
+    streams: int = 1,
 ) -> Workload:
     return Workload(
-        name=name, direction=direction, message_bytes=message_bytes, duration_s=duration_s
+        name=name,
+        direction=direction,
+        message_bytes=message_bytes,
+        duration_s=duration_s,
+        streams=streams,
     )
 
 
 REQUEST_RESPONSE = workload("TCP_RR", None, 1)
 UDP = workload("UDP_STREAM", "tx", 1472)
+UDP_TRANSACTIONS = workload("UDP_RR", None, 1)
 
 
 def test_a_stream_sets_both_message_sizes() -> None:
@@ -68,6 +79,28 @@ def test_a_fraction_of_a_second_does_not_become_a_test_without_end() -> None:
     assert argv[argv.index("-l") + 1] == "1"
 
 
+def test_datagrams_that_are_answered_may_be_counted_and_routed() -> None:
+    argv = netperf_argv(UDP_TRANSACTIONS, target="192.0.2.2", amount=500)
+
+    assert argv[argv.index("-l") + 1] == "-500"
+    assert argv[14:19] == ("--", "-R", "1", "-r", "1,1")
+
+
+def test_streams_share_an_amount_and_each_writes_on_its_own() -> None:
+    """Run as a shell runs it, with a command of which the last fails."""
+    argv = netperf_argv(workload(streams=3), target="192.0.2.2", amount=1000)
+    assert argv[:2] == ("sh", "-c")
+    assert argv[3:5] == ("3", "netperf")
+    assert argv[argv.index("-l") + 1] == "-334"
+
+    done = subprocess.run(
+        (*argv[:4], "sh", "-c", 'echo "$0"; exit 7', "words"), check=False, **CAPTURED
+    )
+
+    assert done.stdout == "stream 0\nwords\nstream 1\nwords\nstream 2\nwords\n"
+    assert done.returncode == 7
+
+
 def test_netserver_listens_where_netperf_looks() -> None:
     assert netserver_argv() == ("netserver", "-4", "-p", "12865")
 
@@ -95,6 +128,61 @@ def test_parse_request_response() -> None:
     }
 
 
+def test_parse_request_response_by_datagrams() -> None:
+    result = parse((DATA / "udp_rr.txt").read_text(), UDP_TRANSACTIONS)
+
+    assert result.transactions == 88174
+    assert set(result.figures) == {
+        "transactions_per_s",
+        *(f"latency_{name}_us" for name in ("mean", "p50", "p90", "p99")),
+    }
+
+
+def test_a_lost_datagram_is_told_from_a_slow_path() -> None:
+    """Netserver was stopped after 1.2 s of 3: the rate of what it printed is one of nothing."""
+    text = (DATA / "udp_rr_stalled.txt").read_text()
+
+    with pytest.raises(TrialError, match=r"UDP_RR 1: a datagram was lost, .* for 1\.8 of 3\.0 s"):
+        parse(text, UDP_TRANSACTIONS)
+
+
+def test_the_rate_of_streams_is_all_that_they_moved_in_the_time_of_the_longest() -> None:
+    result = parse((DATA / "tcp_stream_4.txt").read_text(), workload(streams=4))
+
+    assert result.payload_bytes == 468_726_464 + 461_775_143 + 451_958_537 + 421_655_232
+    assert result.elapsed_s == pytest.approx(2.0, abs=0.04)
+    assert result.figures["throughput_mbps"] == pytest.approx(7144.9, rel=0.01)
+    assert result.figures["retransmissions"] == 72 + 67 + 52 + 70
+
+
+def test_a_stream_that_ends_early_does_not_raise_the_rate() -> None:
+    """Two of 100 bytes, of which one takes twice as long: 200 bytes in its time, not the sum."""
+    text = (DATA / "tcp_stream.txt").read_text()
+    slow = re.sub(r"(?<=THROUGHPUT=)[\d.]+", lambda rate: str(float(rate[0]) / 2), text)
+
+    result = parse(f"stream 0\n{text}stream 1\n{slow}", workload(streams=2))
+
+    assert result.figures["throughput_mbps"] == pytest.approx(12519.33)
+
+
+def test_transactions_side_by_side_have_a_rate_and_a_mean_but_no_percentiles() -> None:
+    pair = workload("TCP_RR", None, 1, streams=2)
+
+    result = parse((DATA / "tcp_rr_2.txt").read_text(), pair)
+
+    assert result.transactions == 31825 + 33038
+    assert result.figures["transactions_per_s"] == pytest.approx(15909.208 + 16517.299, rel=0.001)
+    assert result.figures["latency_mean_us"] == pytest.approx(61.61, abs=0.01)
+    assert set(result.figures) == {"transactions_per_s", "latency_mean_us", "retransmissions"}
+
+
+def test_a_stream_that_printed_nothing_is_missed() -> None:
+    text = (DATA / "tcp_rr_2.txt").read_text().partition("stream 1")[0]
+
+    with pytest.raises(ParseError, match="1 of 2 streams"):
+        parse(text, workload("TCP_RR", None, 1, streams=2))
+
+
 def test_parse_udp_tells_what_arrived_from_what_was_sent() -> None:
     result = parse((DATA / "udp_stream.txt").read_text(), UDP)
 
@@ -105,7 +193,12 @@ def test_parse_udp_tells_what_arrived_from_what_was_sent() -> None:
 
 @pytest.mark.parametrize(
     ("file", "of"),
-    [("tcp_stream", workload()), ("tcp_rr", REQUEST_RESPONSE), ("udp_stream", UDP)],
+    [
+        ("tcp_stream", workload()),
+        ("tcp_rr", REQUEST_RESPONSE),
+        ("udp_stream", UDP),
+        ("udp_rr", UDP_TRANSACTIONS),
+    ],
 )
 def test_every_figure_is_a_known_metric(file: str, of: Workload) -> None:
     result = parse((DATA / f"{file}.txt").read_text(), of)

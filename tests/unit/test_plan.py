@@ -14,7 +14,7 @@ from zclab.bench.plan import (
     select_workloads,
 )
 from zclab.errors import ConfigError
-from zclab.model import Emulator, Endpoint, Lab, ModeName, Peer
+from zclab.model import Emulator, Endpoint, Lab, ModeName, Peer, Switch
 
 EMULATED = Lab(
     name="emulated",
@@ -42,7 +42,43 @@ def test_all_workloads_are_run_unless_some_are_chosen() -> None:
         "TCP_RR 1",
         "UDP_STREAM rx 1472",
         "UDP_STREAM tx 1472",
+        "UDP_RR 1",
     ]
+
+
+def test_streams_are_a_dimension_and_told_in_the_label() -> None:
+    chosen = select_workloads(names=["TCP_STREAM"], directions=["tx"], streams=(1, 4), warm_up_s=1)
+
+    assert [workload.label for workload in chosen] == [
+        "TCP_STREAM tx 16384",
+        "TCP_STREAM tx 16384 x4",
+    ]
+    boots = plan(EMULATED, modes=MODES, workloads=chosen, repetitions=1)
+    dimensions = [trial.dimensions for trial in boots[0].trials]
+    assert [(one.streams, one.warm_up_s) for one in dimensions] == [(1, 1), (4, 1)]
+
+
+def test_no_two_trials_of_a_run_share_a_file() -> None:
+    """In virtual time all parts of a suite number their starts alike."""
+    virtual = EMULATED.model_copy(update={"clock": "virtual"})
+    switches: tuple[Switch, ...] = ("on", "off")
+    trials = [
+        trial
+        for offloads in switches
+        for boot in plan(
+            virtual,
+            modes=MODES,
+            workloads=select_workloads(streams=(1, 2)),
+            repetitions=2,
+            offloads=offloads,
+        )
+        for trial in boot.trials
+    ]
+
+    stems = {trial.dimensions.stem for trial in trials}
+
+    assert len(stems) == len(trials)
+    assert "vhost-0-TCP_STREAM-rx-16384-x2-igb-1500-off-0" in stems
 
 
 def test_names_directions_and_sizes_select_their_product() -> None:
@@ -71,7 +107,7 @@ def test_an_unknown_workload_is_named_with_what_is_allowed() -> None:
         select_workloads(names=["TCP_STREAM", "TCP_MAERTS"])
 
     assert str(caught.value) == (
-        "--workload: unknown: TCP_MAERTS; allowed: TCP_STREAM, TCP_RR, UDP_STREAM"
+        "--workload: unknown: TCP_MAERTS; allowed: TCP_STREAM, TCP_RR, UDP_STREAM, UDP_RR"
     )
 
 
@@ -147,6 +183,7 @@ def test_a_trial_s_dimensions_say_all_it_depends_on() -> None:
         "streams": 1,
         "duration_s": 2.0,
         "amount": None,
+        "warm_up_s": 0,
         "boot": 0,
         "repetition": 0,
     }
@@ -158,8 +195,9 @@ def test_a_real_nic_is_named_by_its_address() -> None:
     assert boots[0].trials[0].dimensions.nic == "0000:01:00.0"
 
 
-def test_a_datagram_that_would_be_fragmented_is_refused() -> None:
-    workloads = select_workloads(names=["UDP_STREAM"], message_bytes=[1473])
+@pytest.mark.parametrize("name", ["UDP_STREAM", "UDP_RR"])
+def test_a_datagram_that_would_be_fragmented_is_refused(name: str) -> None:
+    workloads = select_workloads(names=[name], message_bytes=[1473])
 
     with pytest.raises(ConfigError, match=r"1473: .* MTU of 1500 has at most 1472"):
         plan(EMULATED, modes=MODES, workloads=workloads)
@@ -182,5 +220,9 @@ def test_the_estimate_grows_with_boots_and_durations() -> None:
     longer = plan(EMULATED, modes=MODES, workloads=select_workloads(duration_s=3), repetitions=1)
 
     trials = 3 * len(select_workloads())
+    warm = plan(
+        EMULATED, modes=MODES, workloads=select_workloads(duration_s=1, warm_up_s=3), repetitions=1
+    )
     assert estimate_s(longer) - estimate_s(short) == pytest.approx(2 * trials)
+    assert estimate_s(warm) - estimate_s(short) == pytest.approx(3 * trials)
     assert estimate_s(short, boot_s=30) - estimate_s(short, boot_s=10) == pytest.approx(3 * 20)

@@ -208,6 +208,7 @@ def test_the_footer_says_what_the_figures_were_made_with() -> None:
         "host_kernel 6.12.107-zclab",
         "emulator 10.0.13 fedcba987654",
         "kernel 0123456789ab",
+        "settings guest_memory_mib 512, threaded_napi True",
         "cpu QEMU TCG CPU version 2.5+",
         "command invoke run-bench --mode=vhost --mode=zerocopy",
     ]

@@ -80,7 +80,9 @@ def test_the_file_follows_its_schema(tmp_path: Path) -> None:
 
     assert data["schema"] == 1
     assert set(data) == {"schema", "run", "provenance", "trials", "samples"}
-    assert set(data["run"]) == {"id", "started", "lab", "clock", "command", "suite", "seed"}
+    assert set(data["run"]) == {
+        *("id", "started", "lab", "clock", "command", "suite", "seed", "resumed"),
+    }
     assert data["samples"][0]["metric"] == "throughput_mbps"
     assert data["samples"][0]["unit"] == "Mb/s"
     assert data["trials"][0]["evidence"] == {"driver": "macvtap", "sends": 0}

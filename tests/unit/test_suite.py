@@ -119,6 +119,31 @@ def test_in_virtual_time_boots_are_starts_and_trials_go_by_amount() -> None:
     assert trial.workload.amount == AMOUNTS[trial.workload.name]
 
 
+def test_in_virtual_time_there_is_no_warm_up_for_states_are_warm() -> None:
+    suite = SUITE.model_copy(update={"warm_up_s": 3})
+
+    for clock, seconds in (("wall", 3), ("virtual", 0)):
+        parts = expand(suite, LAB.model_copy(update={"clock": clock}), seed=1)
+        assert {t.workload.warm_up_s for t in parts[0].boots[0].trials} == {seconds}
+
+
+def test_parts_of_one_nic_stand_together() -> None:
+    both = Suite(
+        repetitions=1,
+        duration_s=1.0,
+        cells=(
+            Cells(workload="TCP_RR", nic=("e1000e", "igb")),
+            Cells(workload="TCP_STREAM", nic=("e1000e", "igb"), offloads=("off",), streams=(2, 4)),
+        ),
+    )
+
+    parts = expand(both, LAB, seed=1)
+
+    nics = [part.lab.emulator.nic for part in parts if part.lab.emulator]
+    assert nics == ["e1000e", "e1000e", "igb", "igb"]
+    assert {t.workload.streams for t in parts[1].boots[0].trials} == {2, 4}
+
+
 def test_each_nic_is_another_lab() -> None:
     both = Suite(
         repetitions=1, duration_s=1.0, cells=(Cells(workload="TCP_RR", nic=("e1000e", "igb")),)
@@ -143,11 +168,11 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
         "    offloads: [maybe]\n"
     )
 
-    keys = "workload, directions, message_bytes, mtu, offloads, nic"
+    keys = "workload, directions, message_bytes, mtu, offloads, nic, streams"
     assert mistakes(tmp_path, text) == [
         "1: modes[1]: found 'zerocpy', allowed: passthrough, vhost, zerocopy",
         "2: repetitions: found 0, allowed: an integer from 1 to 1000",
-        "5: cells[0].workload: found 'TCP_STREM', allowed: TCP_STREAM, TCP_RR, UDP_STREAM",
+        "5: cells[0].workload: found 'TCP_STREM', allowed: TCP_STREAM, TCP_RR, UDP_STREAM, UDP_RR",
         f"7: cells[1].direction: unknown key, did you mean 'directions'?; allowed keys: {keys}",
         "8: cells[1].offloads[0]: found 'maybe', allowed: on, off",
     ]
@@ -156,7 +181,7 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "mistake"),
     [
-        ("{workload: TCP_RR, directions: [rx]}", "TCP_RR goes both ways; leave directions out"),
+        ("{workload: UDP_RR, directions: [rx]}", "UDP_RR goes both ways; leave directions out"),
         (
             "{workload: UDP_STREAM, mtu: [9000, 1500], message_bytes: [1473]}",
             "a datagram in an MTU of 1500 has at most 1472 bytes",
@@ -180,6 +205,7 @@ def test_options_that_a_suite_says_are_refused_and_its_repetitions_can_be_change
         (Options(modes=["vhost"]), "--mode"),
         (Options(message_bytes=["64"]), "--message-bytes"),
         (Options(mtu=9000), "--mtu"),
+        (Options(streams=2), "--streams"),
     ):
         with pytest.raises(ConfigError, match=f"^{named}: suite smoke says that; leave"):
             planned_suite(LAB, "smoke", options, seed=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,10 +63,10 @@ class RunningGuest:
     nic: GuestNic
     roles: cpu.Roles
 
-    def sender(self, planned: Planned) -> tuple[Runner, str]:
+    def sender(self, workload: Workload) -> tuple[Runner, str]:
         """Return who runs netperf for a workload, and the address of the other side."""
         network = self.session.lab.network
-        if planned.workload.direction == "tx":
+        if workload.direction == "tx":
             return self.runner, network.peer_ip
         return self.session.peer, network.guest_ip
 
@@ -86,7 +87,8 @@ def execute(
     """Run all boots of a plan and store every trial as it ends.
 
     A trial that fails or is invalid is stored with its reason, and the plan goes on; a kernel
-    that breaks, or a host that is gone, ends it with an error after the trial is stored.
+    that breaks, or a host that is gone, ends it with an error after the trial is stored. Of trials
+    that an interrupt keeps from their end nothing is stored: they have not failed.
     ``ready`` is asked for a boot's trials once its guest is there and carries data.
     """
     total = sum(len(boot.trials) for boot in boots)
@@ -108,13 +110,12 @@ def execute(
                     store.add(*measure(guest, left[0], store))
                     left.pop(0)
                     done += 1
-        except (ZclabError, KeyboardInterrupt) as exc:
-            reason = str(exc) or "interrupted"
+        except ZclabError as exc:
             status: Status = "invalid" if isinstance(exc, TrialError) else "failed"
             for planned in left:
-                store.add(_failed(planned, reason, status=status), ())
+                store.add(_failed(planned, str(exc), status=status), ())
             done += len(left)
-            if isinstance(exc, KeyboardInterrupt) or not _goes_on(session, exc):
+            if not _goes_on(session, exc):
                 raise
 
 
@@ -219,7 +220,8 @@ def measure(
         window, figures = _observe(guest, planned, store)
         evidence = guest.mode.evidence(guest.session, guest.nic, window)
         evidence.facts["payload_bytes"] = window.payload_bytes
-        evidence.facts["transactions"] = window.transactions
+        if window.transactions is not None:
+            evidence.facts["transactions"] = window.transactions
     except TrialError as exc:
         return _failed(planned, str(exc), status="invalid"), ()
     except (CommandError, ParseError) as exc:
@@ -245,6 +247,9 @@ def _observe(
     guest: RunningGuest, planned: Planned, store: Store
 ) -> tuple[Window, dict[str, float]]:
     session, workload = guest.session, planned.workload
+    if workload.warm_up_s:
+        seconds = float(workload.warm_up_s)
+        _run_netperf(guest, workload.model_copy(update={"duration_s": seconds, "amount": None}))
     counters = guest.mode.counters(session)
     peer = netdev.statistics(session.peer, session.peer_nic)
     before = cpu.snapshot(session.host)
@@ -299,20 +304,23 @@ def _marked(host: Runner, workload: Workload) -> Iterator[None]:
 def _reject_retransmit_storm(result: NetperfResult, mtu: int) -> None:
     """Raise TrialError where TCP sent so much twice that its rate is one of losses."""
     again = result.figures.get("retransmissions", 0)
-    segments = result.payload_bytes / (mtu - IP_TCP_HEADER_BYTES)
+    segments = max(result.payload_bytes / (mtu - IP_TCP_HEADER_BYTES), result.transactions or 0)
     if again > RETRANSMIT_STORM * segments:
         raise TrialError(f"retransmit storm: TCP sent {again:.0f} of {segments:.0f} segments again")
 
 
 def _netperf(guest: RunningGuest, planned: Planned, store: Store) -> NetperfResult:
-    sender, target = guest.sender(planned)
-    argv = netperf_argv(planned.workload, target=target)
-    deadline_s = planned.workload.duration_s * 3 + 60
-    output = sender.run(argv, timeout_s=deadline_s).stdout
-    dims = planned.dimensions
-    name = f"{dims.mode}-{dims.boot}-{planned.workload.label.replace(' ', '-')}-{dims.repetition}"
-    store.write_raw(f"netperf/{name}.txt", f"$ {' '.join(argv)}\n{output}")
+    argv, output = _run_netperf(guest, planned.workload)
+    name = f"netperf/{planned.dimensions.stem}.txt"
+    store.write_raw(name, f"$ {shlex.join(argv)}\n{output}")
     return parse(output, planned.workload)
+
+
+def _run_netperf(guest: RunningGuest, workload: Workload) -> tuple[tuple[str, ...], str]:
+    """Run a workload; return the command and what it printed."""
+    sender, target = guest.sender(workload)
+    argv = netperf_argv(workload, target=target)
+    return argv, sender.run(argv, timeout_s=workload.duration_s * 3 + 60).stdout
 
 
 def _count_copies(
@@ -324,7 +332,7 @@ def _count_copies(
     """Move some more of the workload with the copy probes in place."""
     workload = planned.workload
     amount = PROBED_TRANSACTIONS if workload.direction is None else PROBED_BYTES
-    sender, target = guest.sender(planned)
+    sender, target = guest.sender(workload)
     with copies.probing(guest.session.host):
         output = sender.run(
             netperf_argv(workload, target=target, amount=amount), timeout_s=120

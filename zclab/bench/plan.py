@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import get_args
 
 from pydantic import ValidationError
 
 from zclab.errors import ConfigError
-from zclab.model import Direction, Lab, ModeName, Switch, Value, Workload, WorkloadName
+from zclab.model import (
+    DATAGRAMS,
+    Direction,
+    Lab,
+    ModeName,
+    Switch,
+    Value,
+    Workload,
+    WorkloadName,
+)
 from zclab.results import Dimensions
 from zclab.units import MIB
 
@@ -22,13 +30,15 @@ DIRECTIONS: dict[WorkloadName, tuple[Direction | None, ...]] = {
     "TCP_STREAM": ("rx", "tx"),
     "TCP_RR": (None,),
     "UDP_STREAM": ("rx", "tx"),
+    "UDP_RR": (None,),
 }
 DEFAULT_MESSAGE_BYTES: dict[WorkloadName, int] = {
     "TCP_STREAM": 16384,
     "TCP_RR": 1,
     "UDP_STREAM": 1472,
+    "UDP_RR": 1,
 }
-AMOUNTS: dict[WorkloadName, int] = {"TCP_STREAM": 128 * MIB, "TCP_RR": 4000}
+AMOUNTS: dict[WorkloadName, int] = {"TCP_STREAM": 128 * MIB, "TCP_RR": 4000, "UDP_RR": 4000}
 """What trials in virtual time move, in bytes or transactions: there, more only takes longer.
 
 UDP_STREAM has none, see netperf_argv().
@@ -53,8 +63,7 @@ class Planned(Value):
     dimensions: Dimensions
 
 
-@dataclass(frozen=True, kw_only=True)
-class Boot:
+class Boot(Value):
     """One boot of the guest in one mode, and the trials to run in it, in order."""
 
     number: int
@@ -97,15 +106,16 @@ def select_workloads(
     message_bytes: Iterable[int] = (),
     duration_s: float = 5.0,
     amounts: Mapping[WorkloadName, int] | None = None,
-    streams: int = 1,
+    streams: Iterable[int] = (1,),
+    warm_up_s: int = 0,
 ) -> tuple[Workload, ...]:
-    """Return each workload of these names, directions and sizes; those not given are all.
+    """Return each workload of these names, directions, sizes and streams; those not given are all.
 
     Those that ``amounts`` names go by what they move, the others by ``duration_s``.
 
     Without ``message_bytes`` each workload has its own default size. A transaction goes both ways:
-    where directions are given, TCP_RR is run only if it is named too. Raises ConfigError that
-    lists what is allowed.
+    where directions are given, TCP_RR and UDP_RR are run only if they are named too. Raises
+    ConfigError that lists what is allowed.
     """
     names, directions = tuple(names), tuple(directions)
     _reject_unknown("--workload", names, get_args(WorkloadName))
@@ -118,13 +128,15 @@ def select_workloads(
             message_bytes=size,
             duration_s=duration_s,
             amount=(amounts or {}).get(name),
-            streams=streams,
+            streams=count,
+            warm_up_s=warm_up_s,
         )
         for name in DIRECTIONS
         if not names or name in names
         for direction in DIRECTIONS[name]
         if not directions or direction in directions or (direction is None and name in names)
         for size in sizes or (DEFAULT_MESSAGE_BYTES[name],)
+        for count in dict.fromkeys(streams)
     )
 
 
@@ -150,7 +162,7 @@ def plan(
     if repetitions < 1:
         raise ConfigError(f"--repetitions: {repetitions}: should be 1 or more")
     for workload in workloads:
-        if workload.name == "UDP_STREAM" and workload.message_bytes + UDP_HEADER_BYTES > mtu:
+        if workload.name in DATAGRAMS and workload.message_bytes + UDP_HEADER_BYTES > mtu:
             raise ConfigError(
                 f"--message-bytes: {workload.message_bytes}: a datagram that fits in an MTU of "
                 f"{mtu} has at most {mtu - UDP_HEADER_BYTES}"
@@ -177,6 +189,7 @@ def plan(
                         streams=workload.streams,
                         duration_s=workload.duration_s,
                         amount=workload.amount,
+                        warm_up_s=workload.warm_up_s,
                         boot=number,
                         repetition=repetition,
                     ),
@@ -190,7 +203,8 @@ def plan(
 def estimate_s(boots: Sequence[Boot], *, boot_s: float = BOOT_S) -> float:
     """Return about how long the boots take, in seconds, once the lab is up."""
     trials = [trial for boot in boots for trial in boot.trials]
-    return len(boots) * boot_s + sum(trial.workload.duration_s + TRIAL_S for trial in trials)
+    measured = (trial.workload.duration_s + trial.workload.warm_up_s for trial in trials)
+    return len(boots) * boot_s + sum(measured) + len(trials) * TRIAL_S
 
 
 def virtual_estimate_s(boots: Sequence[Boot], jobs: int) -> float:

@@ -37,7 +37,7 @@ def run(
         with opened(
             lab, artifacts, keep=keep, mtu=mtu, offloads=offloads, progress=progress
         ) as session:
-            store.set_provenance(made_with(seen_on_host(session), artifacts))
+            store.set_provenance(made_with(seen_on_host(session), artifacts, lab))
             try:
                 execute(session, boots, store, progress)
             finally:
@@ -64,7 +64,7 @@ def run_virtual(
     features: dict[str, ModeName] = {}
 
     def on_provenance(seen: Provenance) -> None:
-        store.set_provenance(made_with(seen, artifacts))
+        store.set_provenance(made_with(seen, artifacts, lab))
 
     outcomes = run_trials(virtual, trials, progress, jobs=options.jobs, on_provenance=on_provenance)
     for outcome in outcomes:
@@ -75,8 +75,8 @@ def run_virtual(
         check_features(features, outcome.trial.mode, None if seen is None else str(seen))
 
 
-def made_with(seen: Provenance, artifacts: Artifacts) -> Provenance:
-    """Add to what a host tells of itself what we built it from, and by which command."""
+def made_with(seen: Provenance, artifacts: Artifacts, lab: Lab) -> Provenance:
+    """Add to what a host tells of itself what we built it from, how, and by which command."""
     versions = {**seen.versions, "kernel_source": artifacts.kernel.base}
     keys = {**seen.artifacts, **artifacts.keys, "series": artifacts.kernel.series_hash}
     if artifacts.host:
@@ -86,9 +86,29 @@ def made_with(seen: Provenance, artifacts: Artifacts) -> Provenance:
         update={
             "versions": versions,
             "artifacts": keys,
+            "settings": settings_of(lab),
             "command_lines": {**seen.command_lines, "zclab": shlex.join(sys.argv)},
         }
     )
+
+
+def settings_of(lab: Lab) -> dict[str, str | int | bool]:
+    """Return what a lab's file sets alike for all trials, and what changes their figures.
+
+    What is a dimension of every trial (the NIC) or told by the host (its CPU) is not among it. In
+    virtual time an emulated host has one CPU and no accelerator, whatever the file says.
+    """
+    found: dict[str, str | int | bool] = {
+        "guest_vcpus": lab.guest.vcpus,
+        "guest_memory_mib": lab.guest.memory_mib,
+        **lab.tunables.model_dump(),
+    }
+    if lab.emulator:
+        found["host_memory_mib"] = lab.emulator.memory_mib
+        if lab.clock == "wall":
+            found["host_cpus"] = lab.emulator.cpus
+            found["accelerator"] = lab.emulator.accelerator
+    return found
 
 
 def _keep_guest_console(session: Session, store: RunDirectory) -> None:

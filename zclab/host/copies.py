@@ -75,7 +75,12 @@ PROBES = (
     Probe(name="taken_back", symbol="skb_copy_ubufs"),
 )
 
-HEADER_BYTES: Mapping[WorkloadName, int] = {"TCP_STREAM": 66, "TCP_RR": 66, "UDP_STREAM": 42}
+HEADER_BYTES: Mapping[WorkloadName, int] = {
+    "TCP_STREAM": 66,
+    "TCP_RR": 66,
+    "UDP_STREAM": 42,
+    "UDP_RR": 42,
+}
 """Ethernet, IPv4 and TCP (with timestamps) or UDP headers of a frame, which are no payload."""
 
 _GUEST_ROLES: tuple[ThreadRole, ...] = ("vhost", "nic", "qemu", "kvm", "guest")

@@ -204,6 +204,9 @@ def _provenance(results: Results) -> RenderableType:
         version = made_with.versions.get(name, "")
         content = made_with.artifacts.get(name, "")[:_HASH_SHOWN]
         grid.add_row(name, Text.assemble(version, " " if version else "", (content, "dim")))
+    if made_with.settings:
+        told = ", ".join(f"{name} {value}" for name, value in made_with.settings.items())
+        grid.add_row("settings", Text(told))
     if made_with.cpu_model:
         grid.add_row("cpu", Text(made_with.cpu_model))
     grid.add_row("command", Text(results.run.command))

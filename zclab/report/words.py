@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from zclab.cells import Cell, Key, ModeResult, key_of
 from zclab.judge import Judged, Verdict
-from zclab.model import ModeName, WorkloadName
+from zclab.model import TRANSACTIONS, ModeName, WorkloadName
 from zclab.results import METRICS, Dimensions, Metric, Results
 from zclab.stats import Estimate
 from zclab.units import format_bytes
@@ -20,6 +20,7 @@ COLUMNS: dict[WorkloadName, tuple[str, str, str]] = {
     "TCP_STREAM": ("throughput_mbps", "service_demand_us_per_kb", COPIED),
     "TCP_RR": ("transactions_per_s", "service_demand_us_per_transaction", "latency_p99_us"),
     "UDP_STREAM": ("received_mbps", "service_demand_us_per_kb", COPIED),
+    "UDP_RR": ("transactions_per_s", "service_demand_us_per_transaction", "latency_p99_us"),
 }
 
 MARKS: dict[Verdict, str] = {
@@ -41,25 +42,27 @@ def verdicts_of(judged: Sequence[Judged]) -> Verdicts:
 
 
 def cell_name(dimensions: Dimensions) -> str:
-    """Return a cell's name without its conditions: ``TCP_STREAM rx 16384 B``."""
-    words = (dimensions.workload, dimensions.direction, f"{dimensions.message_bytes} B")
+    """Return a cell's name without its conditions: ``TCP_STREAM rx 16384 B``, ``… x4``."""
+    side_by_side = f"x{dimensions.streams}" if dimensions.streams > 1 else None
+    size = f"{dimensions.message_bytes} B"
+    words = (dimensions.workload, dimensions.direction, size, side_by_side)
     return " ".join(word for word in words if word)
 
 
 def conditions(dimensions: Dimensions) -> str:
     """Return under which conditions a cell ran."""
     streams = f", {dimensions.streams} streams" if dimensions.streams > 1 else ""
+    warm_up = f" after {dimensions.warm_up_s} s of warm-up" if dimensions.warm_up_s else ""
     length = f"{dimensions.duration_s:g} s"
     if dimensions.amount:
-        transactions = dimensions.workload == "TCP_RR"
+        transactions = dimensions.workload in TRANSACTIONS
         length = (
             f"{dimensions.amount:,} transactions"
             if transactions
             else format_bytes(dimensions.amount)
         )
-    return (
-        f"{dimensions.nic}, MTU {dimensions.mtu}, offloads {dimensions.offloads}, {length}{streams}"
-    )
+    where = f"{dimensions.nic}, MTU {dimensions.mtu}, offloads {dimensions.offloads}"
+    return f"{where}, {length}{warm_up}{streams}"
 
 
 def number(value: float, metric: Metric) -> str:
