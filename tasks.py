@@ -10,6 +10,7 @@ from invoke.tasks import task
 
 from zclab import commands, experiment
 from zclab.commands import explained
+from zclab.recorded import KernelOptions
 
 
 @task(
@@ -132,6 +133,7 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "suite": "a file of suites/ without its ending, or a path, instead of the options above",
         "seed": "what draws the order of a suite's trials; by default a new one, which is recorded",
         "dry-run": "list the trials and how long they take, and run none",
+        "resume": "the folder of a run that has stopped: go on with it as it was begun",
         "keep": "leave the lab up",
         "out": "a new folder for the results, instead of runs/<id>",
         **LAB_HELP,
@@ -161,6 +163,7 @@ def run_bench(
     suite: str = "",
     seed: int = -1,
     dry_run: bool = False,
+    resume: str = "",
     keep: bool = False,
     out: str = "",
     lab: str = "emulated",
@@ -171,6 +174,12 @@ def run_bench(
     debug: bool = False,
 ) -> None:
     """Compare the modes: boot, drive netperf, print a table."""
+    if resume:
+        commands.reject_beside(
+            "resume", run_bench.body, locals(), allow=("jobs", "keep", "dry_run")
+        )
+        experiment.resume(resume, jobs=jobs, keep=keep, dry_run=dry_run)
+        return
     loaded = commands.load(lab, name=name, nic=nic, clock=clock)
     options = experiment.Options(
         modes=mode,
@@ -199,6 +208,7 @@ def run_bench(
         virtual,
         keep=keep,
         out_dir=out,
+        kernel=KernelOptions.of(source=source, series=series, debug=debug),
     )
 
 

@@ -15,7 +15,8 @@ from zclab.build.kernel import PATCHES
 from zclab.build.series import SERIES_FILE
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError
-from zclab.experiment import Plan, bench
+from zclab.experiment import bench
+from zclab.recorded import Plan
 from zclab.report import terminal
 from zclab.store import RUNS
 

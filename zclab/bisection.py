@@ -17,7 +17,8 @@ from zclab.build.kernel import PATCHES
 from zclab.build.series import SERIES_FILE, read_series
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
-from zclab.experiment import Plan, bench
+from zclab.experiment import bench
+from zclab.recorded import Plan
 from zclab.results import METRICS
 from zclab.store import load
 

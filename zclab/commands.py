@@ -6,9 +6,10 @@ Nothing below imports this module; it is where the layers meet.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import ParamSpec
 
@@ -23,7 +24,7 @@ from zclab.build import kernel as kernel_build
 from zclab.build.image import build_guest_image, build_host_image
 from zclab.build.progress import shown
 from zclab.config import load_lab, with_overrides
-from zclab.errors import INTERRUPTED, LabError, ZclabError
+from zclab.errors import INTERRUPTED, ConfigError, LabError, ZclabError
 from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.lifecycle import down, up
@@ -50,6 +51,30 @@ def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]
             raise Exit("interrupted", code=INTERRUPTED) from exc
 
     return wrapper
+
+
+def reject_beside(
+    option: str,
+    task: Callable[..., None],
+    values: Mapping[str, object],
+    *,
+    allow: Collection[str] = (),
+) -> None:
+    """Raise ConfigError for options of a task that were given beside one they do not go with.
+
+    ``values`` are its arguments; one that is empty, or its parameter's default, was not given.
+    """
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, parameter in inspect.signature(task).parameters.items()
+        if name not in {option, *allow} and not name.startswith("_")
+        if values[name] not in ([], parameter.default)
+    ]
+    if given:
+        raise ConfigError(
+            f"--{option}: does not go with {', '.join(given)}, which the run itself says; leave "
+            "that out"
+        )
 
 
 def series_folder(text: str, default: Path) -> Path | None:

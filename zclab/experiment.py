@@ -9,29 +9,23 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
-from zclab.bench.plan import (
-    AMOUNTS,
-    STARTS,
-    estimate_s,
-    plan,
-    select_modes,
-    select_workloads,
-    virtual_estimate_s,
-)
-from zclab.bench.run import run, run_virtual
+from zclab.bench.plan import AMOUNTS, STARTS, Part, plan, select_modes, select_workloads
+from zclab.bench.run import lab_for, made_with, run, run_virtual
 from zclab.bench.virtual_lab import COPY_BYTES, VirtualOptions
 from zclab.build.progress import shown
-from zclab.commands import out
+from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
 from zclab.lab.artifacts import Artifacts
-from zclab.model import Lab, ModeName, Switch
+from zclab.model import Lab, Switch
 from zclab.modes import MODES
-from zclab.results import Results
-from zclab.store import RunDirectory
-from zclab.suite import Part, expand, listed, load_suite
-from zclab.units import format_duration
+from zclab.progress import Progress
+from zclab.recorded import KernelOptions, Plan, Recorded, code_hash, in_order, left, load_recorded
+from zclab.results import Provenance, Results
+from zclab.store import RunDirectory, load
+from zclab.suite import expand, listed, load_suite
 
 _OPTIONS = {
     "modes": "--mode",
@@ -59,37 +53,6 @@ class Options:
     offloads: str = "on"
     streams: int = 1
     warm_up_s: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All parts of an experiment; ``seed`` drew the order of a ``suite``'s."""
-
-    lab: Lab
-    parts: tuple[Part, ...]
-    suite: str | None = None
-    seed: int | None = None
-
-    @property
-    def trials(self) -> int:
-        """How many trials there are."""
-        return sum(part.trials for part in self.parts)
-
-    @property
-    def modes(self) -> tuple[ModeName, ...]:
-        """The modes of all parts."""
-        return tuple(dict.fromkeys(boot.mode for part in self.parts for boot in part.boots))
-
-    def summary(self, jobs: int) -> str:
-        """Say how much it is, and how long it takes, about."""
-        virtual = self.lab.clock == "virtual"
-        boots = [boot for part in self.parts for boot in part.boots]
-        seconds = virtual_estimate_s(boots, jobs) if virtual else estimate_s(boots)
-        what = "starts" if virtual else "guest boots"
-        return (
-            f"lab {self.lab.name}: {len(boots)} {what}, {self.trials} trials, "
-            f"about {format_duration(seconds)}"
-        )
 
 
 def planned(lab: Lab, options: Options) -> Plan:
@@ -168,41 +131,103 @@ def bench(
     *,
     keep: bool,
     out_dir: str,
-) -> None:
+    kernel: KernelOptions | None = None,
+) -> Path:
     """Run, print the table, and end with a TrialError where a trial has no valid figures.
 
-    ``build`` is called once all options are known to make sense.
+    ``build`` is called once all options are known to make sense. ``kernel`` is what resume() has
+    to build, and None for a run that cannot be gone on with. Return the run's folder.
     """
-    lab = experiment.lab
     out.print(experiment.summary(virtual.jobs))
     store = RunDirectory.create(
-        lab=lab.name,
-        clock=lab.clock,
+        lab=experiment.lab.name,
+        clock=experiment.lab.clock,
         modes=experiment.modes,
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=_command(),
         suite=experiment.suite,
         seed=experiment.seed,
         out=Path(out_dir) if out_dir else None,
     )
-    artifacts = build()
-    go = (
-        partial(run_virtual, options=virtual) if lab.clock == "virtual" else partial(run, keep=keep)
+    if kernel:
+        Recorded(
+            plan=experiment,
+            kernel=kernel,
+            copy_bytes=virtual.copy_bytes,
+            profile=virtual.profile,
+            code=code_hash(),
+        ).write(store.path)
+    _run(experiment, experiment, build, store, virtual, keep=keep, resumable=kernel is not None)
+    return store.path
+
+
+def resume(run: str, *, jobs: int, keep: bool, dry_run: bool) -> None:
+    """Go on with a run that has stopped, with what it recorded, in the order that it recorded."""
+    path = Path(run)
+    recorded = load_recorded(path)
+    virtual = VirtualOptions(
+        jobs=jobs or os.cpu_count() or 1, profile=recorded.profile, copy_bytes=recorded.copy_bytes
     )
+    whole = recorded.plan
+    if dry_run:
+        done = [trial for trial in load(path).trials if trial.status != "failed"]
+        show(left(whole, done), virtual)
+        return
+    store = RunDirectory.reopen(path, command=_command())
+    rest = left(whole, store.results.trials)
+    out.print(f"{store.path}: {rest.trials} of {whole.trials} trials are left")
+    out.print(rest.summary(virtual.jobs))
+    kernel = recorded.kernel
+    build = partial(
+        build_lab, whole.lab, source=kernel.source, series=kernel.series, debug=kernel.debug
+    )
+    _run(rest, whole, build, store, virtual, keep=keep, resumable=True)
+
+
+def _run(
+    todo: Plan,
+    whole: Plan,
+    build: Callable[[], Artifacts],
+    store: RunDirectory,
+    virtual: VirtualOptions,
+    *,
+    keep: bool,
+    resumable: bool,
+) -> None:
+    """Run what is to be done of a plan; print and judge all that there is of the whole."""
     try:
-        with shown("run-bench") as progress:
-            for part in experiment.parts:
-                go(
-                    part.lab,
-                    artifacts,
-                    part.boots,
-                    store,
-                    mtu=part.mtu,
-                    offloads=part.offloads,
-                    progress=progress,
-                )
+        if todo.parts:
+            artifacts = build()
+            store.set_provenance(made_with(Provenance(), artifacts, todo.lab))
+            with shown("run-bench") as progress:
+                if todo.lab.clock == "virtual":
+                    for part in todo.parts:
+                        run_virtual(part, artifacts, store, options=virtual, progress=progress)
+                else:
+                    _run_in_labs(todo, artifacts, store, keep=keep, progress=progress)
     finally:
+        store.arrange(in_order(whole, store.results.trials))
         _print(store)
-    _fail_where_bad(store.results, experiment.trials)
+        missing = whole.trials - len(store.results.trials)
+        if missing and resumable:
+            out.print(
+                f"{missing} of {whole.trials} trials have not been run: "
+                f"`invoke run-bench --resume={store.path}` goes on there"
+            )
+    _fail_where_bad(store.results, whole.trials)
+
+
+def _run_in_labs(
+    todo: Plan, artifacts: Artifacts, store: RunDirectory, *, keep: bool, progress: Progress
+) -> None:
+    """Run parts one after the other; those that stand together and have one lab share it."""
+    for lab, parts in groupby(todo.parts, key=lambda part: part.lab):
+        with lab_for(lab, artifacts, store, keep=keep, progress=progress):
+            for part in parts:
+                run(part, artifacts, store, progress=progress)
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _print(store: RunDirectory) -> None:

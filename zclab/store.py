@@ -6,31 +6,39 @@ run leaves what it has and a reader never sees half a file.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zclab.errors import ConfigError
 from zclab.model import Clock
-from zclab.results import Provenance, Results, RunInfo, Sample, Trial
+from zclab.results import Provenance, Results, Resumed, RunInfo, Sample, Trial
 
 RUNS = Path("runs")
 RESULTS_FILE = "results.json"
 RAW = "raw"
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
 
 class RunDirectory:
-    """The directory of a run that is going on, and the results so far."""
+    """The directory of a run that is going on, and the results so far.
 
-    def __init__(self, path: Path, run: RunInfo) -> None:
+    It is locked as long as this object lives, so that no two zclabs write to it.
+    """
+
+    def __init__(self, path: Path, results: Results) -> None:
         self.path = path
-        self.results = Results(run=run)
-        path.mkdir(parents=True)
+        self.results = results
+        _lock(self, path)
         self._write()
 
     @classmethod
@@ -62,16 +70,53 @@ class RunDirectory:
         )
         path = out or RUNS / name
         try:
-            return cls(path, run)
+            path.mkdir(parents=True)
+            return cls(path, Results(run=run))
         except FileExistsError as exc:
             msg = f"--out: {path} exists: name a new directory, results are never overwritten"
             raise ConfigError(msg) from exc
         except OSError as exc:
             raise ConfigError(f"--out: cannot make {path}: {exc.strerror}") from exc
 
+    @classmethod
+    def reopen(cls, path: Path, *, command: str) -> RunDirectory:
+        """Go on with a run that has stopped.
+
+        What had failed is taken out, to be run again, and kept on record with the time and the
+        ``command``. Invalid trials stay: to repeat those until they fit would be to choose.
+        Raises ConfigError where there is no run, or where another zclab is still writing to it.
+        """
+        results = load(path)
+        failed = tuple(trial for trial in results.trials if trial.status == "failed")
+        resumed = Resumed(
+            started=datetime.now(UTC).replace(microsecond=0).isoformat(),
+            command=command,
+            retried=failed,
+        )
+        run = results.run.model_copy(update={"resumed": (*results.run.resumed, resumed)})
+        kept = tuple(trial for trial in results.trials if trial.status != "failed")
+        return cls(path, results.model_copy(update={"run": run, "trials": kept}))
+
     def set_provenance(self, provenance: Provenance) -> None:
-        """Say what the run was made with."""
-        self._update(provenance=provenance)
+        """Say what the run is made with; what was said before has to stay true.
+
+        Raises ConfigError that names everything that has changed since a run began.
+        """
+        before = self.results.provenance
+        changed = list(_changed(before, provenance))
+        if changed:
+            what = f"{self.path}: the rest of this run would be made with something else:"
+            remedy = "put back what it began with, or run it anew; no run mixes the two"
+            raise ConfigError("\n".join((what, *changed, remedy)))
+        self._update(
+            provenance=Provenance(
+                cpu_model=before.cpu_model or provenance.cpu_model,
+                versions={**provenance.versions, **before.versions},
+                artifacts={**provenance.artifacts, **before.artifacts},
+                settings={**provenance.settings, **before.settings},
+                command_lines={**provenance.command_lines, **before.command_lines},
+            )
+        )
 
     def add(self, trial: Trial, samples: Sequence[Sample] = ()) -> None:
         """Add a trial that has ended, however it did, with what it measured."""
@@ -79,12 +124,25 @@ class RunDirectory:
             trials=(*self.results.trials, trial), samples=(*self.results.samples, *samples)
         )
 
+    def arrange(self, trials: Sequence[Trial]) -> None:
+        """Put the trials, which are those that are there already, into this order."""
+        self._update(trials=tuple(trials))
+
     def write_raw(self, name: str, text: str) -> Path:
-        """Keep ``text`` as ``raw/<name>``, which may have folders in it; return its path."""
+        """Keep ``text`` as ``raw/<name>``, which may have folders in it; return its path.
+
+        It is on the disk when this returns: a trial in the results has its raw output.
+        """
         path = self.path / RAW / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        replace(path, text)
         return path
+
+    def add_log(self, name: str, text: str) -> Path:
+        """Keep ``text`` as ``raw/<name>.log``, or beside what has that name as ``<name>-2.log``."""
+        names = (f"{name}.log", *(f"{name}-{number}.log" for number in range(2, 1000)))
+        free = next(one for one in names if not (self.path / RAW / one).exists())
+        return self.write_raw(free, text)
 
     def _update(self, **changes: object) -> None:
         self.results = self.results.model_copy(update=changes)
@@ -92,7 +150,7 @@ class RunDirectory:
 
     def _write(self) -> None:
         text = self.results.model_dump_json(by_alias=True, indent=1)
-        _replace(self.path / RESULTS_FILE, f"{text}\n")
+        replace(self.path / RESULTS_FILE, f"{text}\n")
 
 
 def run_id(started: datetime, modes: Sequence[str], token: str) -> str:
@@ -114,13 +172,18 @@ def load(path: Path) -> Results:
         raise ConfigError(msg) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file}: not text: is it a {RESULTS_FILE}?") from exc
+    return explain(file, Results, text)
+
+
+def explain(file: Path, kind: type[_Model], text: str) -> _Model:
+    """Return the value that a file's text is; raises ConfigError that names all mistakes in it."""
     try:
-        return Results.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as exc:
-        raise ConfigError("\n".join(_explain(file, exc))) from exc
+        raise ConfigError("\n".join(_mistakes(file, exc))) from exc
 
 
-def _explain(file: Path, error: ValidationError) -> list[str]:
+def _mistakes(file: Path, error: ValidationError) -> list[str]:
     """Return one line for each mistake: ``results.json: trials[2].status: …``."""
     lines = []
     for mistake in error.errors():
@@ -133,7 +196,30 @@ def _explain(file: Path, error: ValidationError) -> list[str]:
     return lines
 
 
-def _replace(path: Path, text: str) -> None:
+def _lock(owner: object, path: Path) -> None:
+    """Lock a folder until its owner is gone, or this process is; raises ConfigError where it is."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    weakref.finalize(owner, os.close, folder)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise ConfigError(
+            f"{path}: another zclab is still writing to this run; wait for its end, or stop it"
+        ) from exc
+
+
+def _changed(before: Provenance, now: Provenance) -> Iterator[str]:
+    """Yield what two provenances both tell, and differently; the command may be another one."""
+    if before.cpu_model and before.cpu_model != now.cpu_model:
+        yield f"  cpu_model: {now.cpu_model}, and {before.cpu_model} when it began"
+    for kind in ("versions", "artifacts", "settings", "command_lines"):
+        was, is_now = getattr(before, kind), getattr(now, kind)
+        for name in (name for name in was if name in is_now and name != "zclab"):
+            if was[name] != is_now[name]:
+                yield f"  {name}: {is_now[name]}, and {was[name]} when it began"
+
+
+def replace(path: Path, text: str) -> None:
     """Write a file so that at any moment it has its old or its new content."""
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("w", encoding="utf-8") as file:
@@ -141,3 +227,8 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from zclab.bench.plan import (
     AMOUNTS,
     DEFAULT_MESSAGE_BYTES,
     UDP_HEADER_BYTES,
-    Boot,
+    Part,
     plan,
     select_workloads,
 )
@@ -98,21 +97,6 @@ class Suite(Value):
     duration_s: Annotated[float, Field(gt=0, le=3600, description="a time up to 3600 s")]
     warm_up_s: Annotated[int, Field(ge=0, le=600)] = 0
     cells: Annotated[tuple[Cells, ...], Field(min_length=1, description="a list of cells")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Boots of one lab, all under the same conditions: what a host is prepared for once."""
-
-    lab: Lab
-    mtu: int
-    offloads: Switch
-    boots: tuple[Boot, ...]
-
-    @property
-    def trials(self) -> int:
-        """How many trials there are."""
-        return sum(len(boot.trials) for boot in self.boots)
 
 
 def load_suite(name_or_path: str) -> Suite:

@@ -22,11 +22,11 @@ from zclab.build.cache import cache_dir
 from zclab.build.progress import shown
 from zclab.commands import out
 from zclab.errors import TrialError
-from zclab.experiment import Plan
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.virtual import STATE
 from zclab.model import ModeName
 from zclab.progress import Progress
+from zclab.recorded import Plan
 from zclab.trace import Compared, compare_files
 
 TRACE = "trace"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from zclab.bench.plan import AMOUNTS, estimate_s
+from zclab.bench.plan import AMOUNTS, Part, estimate_s
 from zclab.config import load_lab
 from zclab.errors import ConfigError
 from zclab.experiment import Options, planned_suite, show, virtual_options
-from zclab.suite import SUITES, Cells, Part, Suite, expand, listed, load_suite
+from zclab.suite import SUITES, Cells, Suite, expand, listed, load_suite
 
 LAB = load_lab("emulated")
 SUITE = Suite(

@@ -72,6 +72,20 @@ class Boot(Value):
     trials: tuple[Planned, ...]
 
 
+class Part(Value):
+    """Boots of one lab, all under the same conditions: what a host is prepared for once."""
+
+    lab: Lab
+    mtu: int
+    offloads: Switch
+    boots: tuple[Boot, ...]
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are."""
+        return sum(len(boot.trials) for boot in self.boots)
+
+
 class Order(Value):
     """What a host that runs the experiment by itself is told, before each part of it.
 

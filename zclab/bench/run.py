@@ -4,67 +4,69 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from zclab.bench.execute import check_features, execute
-from zclab.bench.plan import Boot
+from zclab.bench.plan import Part
 from zclab.bench.provenance import seen_on_host
 from zclab.bench.virtual import run_trials
 from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.lab.artifacts import Artifacts
-from zclab.lab.lifecycle import console_of, opened
+from zclab.lab.lifecycle import console_of, opened, staying_up
 from zclab.lab.session import Session
-from zclab.model import Lab, ModeName, Switch
+from zclab.model import Lab, ModeName
 from zclab.progress import Progress
 from zclab.results import Provenance
 from zclab.store import RunDirectory
 
 
-def run(
-    lab: Lab,
-    artifacts: Artifacts,
-    boots: Sequence[Boot],
-    store: RunDirectory,
-    *,
-    keep: bool,
-    mtu: int,
-    offloads: Switch,
-    progress: Progress,
-) -> None:
-    """Execute a plan on a lab; the results, and the raw logs, are in ``store`` also on failure."""
+@contextmanager
+def lab_for(
+    lab: Lab, artifacts: Artifacts, store: RunDirectory, *, keep: bool, progress: Progress
+) -> Iterator[None]:
+    """Have a lab up; what its console showed is in ``store`` also where it did not come up."""
     console = console_of(lab)
     try:
-        with opened(
-            lab, artifacts, keep=keep, mtu=mtu, offloads=offloads, progress=progress
-        ) as session:
-            store.set_provenance(made_with(seen_on_host(session), artifacts, lab))
-            try:
-                execute(session, boots, store, progress)
-            finally:
-                _keep_guest_console(session, store)
+        with staying_up(lab, artifacts, keep=keep, progress=progress):
+            yield
     finally:
         if console and console.exists():
-            store.write_raw("host-console.log", console.read_text(errors="replace"))
+            store.add_log("host-console", console.read_text(errors="replace"))
+
+
+def run(part: Part, artifacts: Artifacts, store: RunDirectory, *, progress: Progress) -> None:
+    """Execute boots in a lab that is up; the results are in ``store`` also on failure."""
+    with opened(
+        part.lab,
+        artifacts,
+        keep=True,
+        mtu=part.mtu,
+        offloads=part.offloads,
+        progress=progress,
+    ) as session:
+        store.set_provenance(made_with(seen_on_host(session), artifacts, part.lab))
+        try:
+            execute(session, part.boots, store, progress)
+        finally:
+            _keep_guest_console(session, store)
 
 
 def run_virtual(
-    lab: Lab,
+    part: Part,
     artifacts: Artifacts,
-    boots: Sequence[Boot],
     store: RunDirectory,
     *,
     options: VirtualOptions,
-    mtu: int,
-    offloads: Switch,
     progress: Progress,
 ) -> None:
-    """Execute a plan in virtual time."""
-    virtual = VirtualLab.of(lab, artifacts, options, mtu=mtu, offloads=offloads)
-    trials = [planned for boot in boots for planned in boot.trials]
+    """Execute boots in virtual time."""
+    virtual = VirtualLab.of(part.lab, artifacts, options, mtu=part.mtu, offloads=part.offloads)
+    trials = [planned for boot in part.boots for planned in boot.trials]
     features: dict[str, ModeName] = {}
 
     def on_provenance(seen: Provenance) -> None:
-        store.set_provenance(made_with(seen, artifacts, lab))
+        store.set_provenance(made_with(seen, artifacts, part.lab))
 
     outcomes = run_trials(virtual, trials, progress, jobs=options.jobs, on_provenance=on_provenance)
     for outcome in outcomes:
@@ -115,4 +117,4 @@ def _keep_guest_console(session: Session, store: RunDirectory) -> None:
     log = session.guest_files.console_log
     done = session.host.run(("cat", log), check=False)
     if done.ok:
-        store.write_raw("guest-console.log", done.stdout)
+        store.add_log("guest-console", done.stdout)

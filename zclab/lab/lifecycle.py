@@ -41,27 +41,16 @@ def down(lab: Lab) -> bool:
 
 
 @contextmanager
-def opened(
-    lab: Lab, artifacts: Artifacts, *, keep: bool, mtu: int, offloads: Switch, progress: Progress
-) -> Iterator[Session]:
-    """Open a session on a lab, which is brought up for it and ended with it if it was not up.
+def staying_up(
+    lab: Lab, artifacts: Artifacts, *, keep: bool, progress: Progress
+) -> Iterator[Access]:
+    """Have a lab up, which ends with this if it was not up before; ``keep`` leaves it up.
 
-    ``keep`` leaves it up.
+    What is opened meanwhile finds it up: preparing a host takes seconds, and a boot half a minute.
     """
     was_up = lab.emulator is None or emulated.find(lab.name) is not None
     try:
-        access = up(lab, artifacts, with_me=not keep, progress=progress)
-        boot = GuestBoot(
-            kernel=artifacts.guest_kernel.bzimage,
-            kernel_key=artifacts.guest_kernel.key,
-            image=artifacts.guest_image.path,
-            image_key=artifacts.guest_image.key,
-        )
-        progress(0, None, "preparing the host, the cable and the peer")
-        with session(
-            lab, access, boot, console=console_of(lab), mtu=mtu, offloads=offloads
-        ) as opened_session:
-            yield opened_session
+        yield up(lab, artifacts, with_me=not keep, progress=progress)
     except KernelReportError:
         raise  # which says why the host is gone, where it is: a panic ends it
     except ZclabError:
@@ -71,6 +60,28 @@ def opened(
     finally:
         if not was_up and not keep:
             down(lab)
+
+
+@contextmanager
+def opened(
+    lab: Lab, artifacts: Artifacts, *, keep: bool, mtu: int, offloads: Switch, progress: Progress
+) -> Iterator[Session]:
+    """Open a session on a lab, which is brought up for it and ended with it if it was not up.
+
+    ``keep`` leaves it up.
+    """
+    boot = GuestBoot(
+        kernel=artifacts.guest_kernel.bzimage,
+        kernel_key=artifacts.guest_kernel.key,
+        image=artifacts.guest_image.path,
+        image_key=artifacts.guest_image.key,
+    )
+    with staying_up(lab, artifacts, keep=keep, progress=progress) as access:
+        progress(0, None, "preparing the host, the cable and the peer")
+        with session(
+            lab, access, boot, console=console_of(lab), mtu=mtu, offloads=offloads
+        ) as opened_session:
+            yield opened_session
 
 
 def console_of(lab: Lab) -> Path | None:
