@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from invoke.context import Context
 from invoke.tasks import task
@@ -239,6 +240,56 @@ def verify(
         experiment.planned(loaded, options),
         lambda: commands.build_lab(loaded, source="", series="", debug=False),
         experiment.virtual_options(jobs=1, profile=False, copy_bytes=8),
+    )
+
+
+@task(
+    iterable=["allow"],
+    help={
+        "folder": "where all nights are, each in a folder of its own: what trend reads",
+        "suite": "a file of suites/ without its ending, or a path",
+        "baseline": "the file of the baseline, instead of baseline.json in the folder",
+        "update-baseline": "make this night the baseline, whatever came of comparing it",
+        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
+        "allow": "something in which the baseline may differ, such as experiment; repeatable",
+        "clock": "wall or virtual; by default virtual in an emulated lab",
+        "jobs": "as for run-bench",
+        "lab": "as for run-bench",
+        "source": "as for run-bench",
+        "series": "as for run-bench",
+    },
+)
+@explained
+def nightly(
+    _context: Context,
+    allow: list[str],
+    folder: str = "runs/nightly",
+    suite: str = "nightly",
+    baseline: str = "",
+    update_baseline: bool = False,
+    gates: str = "",
+    clock: str = "",
+    jobs: int = 0,
+    lab: str = "emulated",
+    source: str = "",
+    series: str = "",
+) -> None:
+    """Build, run the nightly suite, and compare with the stored baseline."""
+    from zclab import nightly as night  # noqa: PLC0415 - scipy takes a second to import
+
+    loaded = night.lab_of(lab, clock=clock)
+    night.nightly(
+        experiment.planned_suite(loaded, suite, experiment.Options(), seed=-1),
+        KernelOptions.of(source=source, series=series, debug=False),
+        lambda: commands.build_lab(loaded, source=source, series=series),
+        experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8),
+        night.Options(
+            folder=Path(folder),
+            baseline=Path(baseline) if baseline else None,
+            update_baseline=update_baseline,
+            gates=gates,
+            allow=allow,
+        ),
     )
 
 

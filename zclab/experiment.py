@@ -22,9 +22,18 @@ from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab, Switch
 from zclab.modes import MODES
 from zclab.progress import Progress
-from zclab.recorded import KernelOptions, Plan, Recorded, code_hash, in_order, left, load_recorded
+from zclab.recorded import (
+    PLAN_FILE,
+    KernelOptions,
+    Plan,
+    Recorded,
+    code_hash,
+    in_order,
+    left,
+    load_recorded,
+)
 from zclab.results import Provenance, Results
-from zclab.store import RunDirectory, load
+from zclab.store import RUNS, RunDirectory, load
 from zclab.suite import expand, listed, load_suite
 
 _OPTIONS = {
@@ -138,6 +147,21 @@ def bench(
     ``build`` is called once all options are known to make sense. ``kernel`` is what resume() has
     to build, and None for a run that cannot be gone on with. Return the run's folder.
     """
+    store = begin(experiment, virtual, kernel=kernel, out_dir=out_dir)
+    run_all(experiment, experiment, build, store, virtual, keep=keep)
+    _fail_where_bad(store.results, experiment.trials)
+    return store.path
+
+
+def begin(
+    experiment: Plan,
+    virtual: VirtualOptions,
+    *,
+    kernel: KernelOptions | None,
+    out_dir: str = "",
+    runs: Path = RUNS,
+) -> RunDirectory:
+    """Make the folder of a run, ``out_dir`` or a new one in ``runs``, with its plan in it."""
     out.print(experiment.summary(virtual.jobs))
     store = RunDirectory.create(
         lab=experiment.lab.name,
@@ -147,6 +171,7 @@ def bench(
         suite=experiment.suite,
         seed=experiment.seed,
         out=Path(out_dir) if out_dir else None,
+        runs=runs,
     )
     if kernel:
         Recorded(
@@ -156,8 +181,7 @@ def bench(
             profile=virtual.profile,
             code=code_hash(),
         ).write(store.path)
-    _run(experiment, experiment, build, store, virtual, keep=keep, resumable=kernel is not None)
-    return store.path
+    return store
 
 
 def resume(run: str, *, jobs: int, keep: bool, dry_run: bool) -> None:
@@ -180,20 +204,20 @@ def resume(run: str, *, jobs: int, keep: bool, dry_run: bool) -> None:
     build = partial(
         build_lab, whole.lab, source=kernel.source, series=kernel.series, debug=kernel.debug
     )
-    _run(rest, whole, build, store, virtual, keep=keep, resumable=True)
+    run_all(rest, whole, build, store, virtual, keep=keep)
+    _fail_where_bad(store.results, whole.trials)
 
 
-def _run(
+def run_all(
     todo: Plan,
     whole: Plan,
     build: Callable[[], Artifacts],
     store: RunDirectory,
     virtual: VirtualOptions,
     *,
-    keep: bool,
-    resumable: bool,
+    keep: bool = False,
 ) -> None:
-    """Run what is to be done of a plan; print and judge all that there is of the whole."""
+    """Run what is to be done of a plan, and print all that there is of the whole."""
     try:
         if todo.parts:
             artifacts = build()
@@ -208,12 +232,11 @@ def _run(
         store.arrange(in_order(whole, store.results.trials))
         _print(store)
         missing = whole.trials - len(store.results.trials)
-        if missing and resumable:
+        if missing and (store.path / PLAN_FILE).exists():
             out.print(
                 f"{missing} of {whole.trials} trials have not been run: "
                 f"`invoke run-bench --resume={store.path}` goes on there"
             )
-    _fail_where_bad(store.results, whole.trials)
 
 
 def _run_in_labs(

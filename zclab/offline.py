@@ -8,7 +8,7 @@ from pathlib import Path
 from zclab.bench.plan import select_modes
 from zclab.commands import out
 from zclab.compare import between, tally, within
-from zclab.errors import ConfigError, GateError, TrialError
+from zclab.errors import ConfigError, GateError, TrialError, ZclabError
 from zclab.gates import Gates, default_gates, load_gates
 from zclab.judge import Judged
 from zclab.model import Clock, ModeName
@@ -78,7 +78,8 @@ def compare(
             Path(html),
             page(results, folder=folder, gates=rules, comparison=judged, against=against),
         )
-    _fail_where_worse(judged, against)
+    if problem := problem_of(judged, against):
+        raise problem
 
 
 def profile_movements(base: str, head: str) -> tuple[CellMovements, ...]:
@@ -101,12 +102,14 @@ def trend(folder: str, *, gates: str, html: str) -> None:
     out.print(f"page: {written}")
 
 
-def _fail_where_worse(judged: Sequence[Judged], against: str) -> None:
+def problem_of(judged: Sequence[Judged], against: str) -> ZclabError | None:
+    """Return the error that a comparison ends with, None where nothing is worse or missing."""
     count = tally(judged)
     if count["worse"]:
-        raise GateError(f"{count['worse']} of {len(judged)} figures are worse than {against}'s")
+        return GateError(f"{count['worse']} of {len(judged)} figures are worse than {against}'s")
     if count["missing"]:
-        raise TrialError(f"{count['missing']} of {len(judged)} figures are missing, {against} has")
+        return TrialError(f"{count['missing']} of {len(judged)} figures are missing, {against} has")
+    return None
 
 
 def _mode(name: str) -> ModeName:

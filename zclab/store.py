@@ -52,8 +52,9 @@ class RunDirectory:
         suite: str | None = None,
         seed: int | None = None,
         out: Path | None = None,
+        runs: Path = RUNS,
     ) -> RunDirectory:
-        """Make a new run's directory: ``runs/<id>``, or ``out``, which must not exist yet.
+        """Make a new run's directory: ``<runs>/<id>``, or ``out``, which must not exist yet.
 
         Raises ConfigError where it cannot be made.
         """
@@ -68,7 +69,7 @@ class RunDirectory:
             suite=suite,
             seed=seed,
         )
-        path = out or RUNS / name
+        path = out or runs / name
         try:
             path.mkdir(parents=True)
             return cls(path, Results(run=run))

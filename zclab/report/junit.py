@@ -9,18 +9,43 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from zclab.judge import Judged
 from zclab.report import words
-from zclab.results import METRICS
+from zclab.results import METRICS, Trial
 
 
-def write_junit(path: Path, judged: Sequence[Judged], *, name: str) -> None:
-    """Write a suite called ``name``: worse fails, missing is an error, undecided is skipped."""
+def write_junit(
+    path: Path,
+    judged: Sequence[Judged],
+    *,
+    name: str,
+    trials: Sequence[Trial] = (),
+    problem: str = "",
+) -> None:
+    """Write a suite called ``name``: worse fails, missing is an error, undecided is skipped.
+
+    Of ``trials``, those that have no valid figures are errors; so is a ``problem`` that ended it
+    all, where nothing else here says so.
+    """
     suite = TestSuite(name)
     for one in judged:
         suite.add_testcase(_case(one))
+    for trial in trials:
+        if trial.status != "ok":
+            suite.add_testcase(_invalid(trial))
+    if problem and not suite.failures + suite.errors:
+        case = TestCase(name="all of it", classname="run")
+        case.result = [Error(problem)]
+        suite.add_testcase(case)
     xml = JUnitXml("zclab compare")
     xml.add_testsuite(suite)
     path.parent.mkdir(parents=True, exist_ok=True)
     xml.write(str(path), pretty=True)
+
+
+def _invalid(trial: Trial) -> TestCase:
+    where = f"{words.cell_name(trial)}, {words.conditions(trial)}"
+    case = TestCase(name=f"{trial.mode}: trial {trial.boot}", classname=where)
+    case.result = [Error(f"{trial.status}: {trial.reason or 'no reason given'}")]
+    return case
 
 
 def _case(one: Judged) -> TestCase:

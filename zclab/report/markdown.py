@@ -69,6 +69,38 @@ def markdown_comparison(judged: Sequence[Judged], against: str) -> str:
     return "\n".join((*lines, ""))
 
 
+def summary(
+    results: Results,
+    judged: Sequence[Judged],
+    against: str,
+    *,
+    note: str,
+    problem: str,
+    gates: Gates,
+) -> str:
+    """Return what a night came to: the verdict, what differs, and all figures folded below."""
+    made_with = results.provenance
+    kernel = made_with.versions.get("host_kernel", "no kernel")
+    series = made_with.artifacts.get("series", "")[:12]
+    lines = [f"## Run {results.run.id}", ""]
+    if problem:
+        lines += ["**Failed:** " + problem.replace("\n", "  \n"), ""]
+    if note:
+        lines += [note, ""]
+    if judged:
+        lines += [markdown_comparison(judged, against)]
+    built = f", series {series}" if series else ""
+    lines += [
+        f"Lab {results.run.lab}, {results.run.clock} clock, {kernel}{built}.",
+        "",
+        "<details><summary>The modes of this run</summary>",
+        "",
+        markdown(results, gates=gates),
+        "</details>",
+    ]
+    return "\n".join((*lines, ""))
+
+
 def _reasons(result: ModeResult) -> str:
     return "; ".join(words.reasons(result)).replace("|", "\\|")
 
