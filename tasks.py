@@ -129,6 +129,7 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "copy-bytes": "in virtual time, 8 or 1: what an instruction that copies moves",
         "profile": "in virtual time, keep the self-cost of every kernel symbol",
         "jobs": "trials side by side in virtual time, one for each core by default",
+        "executor": "in virtual time, a dask.distributed scheduler's address: run on its workers",
         "offloads": "on or off: TSO, GSO and GRO of guest, host and peer",
         "mtu": "of guest, host and peer, in bytes",
         "suite": "a file of suites/ without its ending, or a path, instead of the options above",
@@ -159,6 +160,7 @@ def run_bench(
     offloads: str = "on",
     mtu: int = 1500,
     jobs: int = 0,
+    executor: str = "",
     profile: bool = False,
     copy_bytes: int = 8,
     suite: str = "",
@@ -176,10 +178,9 @@ def run_bench(
 ) -> None:
     """Compare the modes: boot, drive netperf, print a table."""
     if resume:
-        commands.reject_beside(
-            "resume", run_bench.body, locals(), allow=("jobs", "keep", "dry_run")
-        )
-        experiment.resume(resume, jobs=jobs, keep=keep, dry_run=dry_run)
+        beside = ("jobs", "executor", "keep", "dry_run")
+        commands.reject_beside("resume", run_bench.body, locals(), allow=beside)
+        experiment.resume(resume, jobs=jobs, executor=executor, keep=keep, dry_run=dry_run)
         return
     loaded = commands.load(lab, name=name, nic=nic, clock=clock)
     options = experiment.Options(
@@ -199,7 +200,9 @@ def run_bench(
         if suite
         else experiment.planned(loaded, options)
     )
-    virtual = experiment.virtual_options(jobs=jobs, profile=profile, copy_bytes=copy_bytes)
+    virtual = experiment.virtual_options(
+        jobs=jobs, profile=profile, copy_bytes=copy_bytes, executor=executor
+    )
     if dry_run:
         experiment.show(plan, virtual)
         return
@@ -254,6 +257,7 @@ def verify(
         "allow": "something in which the baseline may differ, such as experiment; repeatable",
         "clock": "wall or virtual; by default virtual in an emulated lab",
         "jobs": "as for run-bench",
+        "executor": "as for run-bench",
         "lab": "as for run-bench",
         "source": "as for run-bench",
         "series": "as for run-bench",
@@ -270,6 +274,7 @@ def nightly(
     gates: str = "",
     clock: str = "",
     jobs: int = 0,
+    executor: str = "",
     lab: str = "emulated",
     source: str = "",
     series: str = "",
@@ -282,7 +287,7 @@ def nightly(
         experiment.planned_suite(loaded, suite, experiment.Options(), seed=-1),
         KernelOptions.of(source=source, series=series, debug=False),
         lambda: commands.build_lab(loaded, source=source, series=series),
-        experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8),
+        experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8, executor=executor),
         night.Options(
             folder=Path(folder),
             baseline=Path(baseline) if baseline else None,

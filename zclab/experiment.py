@@ -15,6 +15,7 @@ from pathlib import Path
 from zclab.bench.plan import AMOUNTS, STARTS, Part, plan, select_modes, select_workloads
 from zclab.bench.run import lab_for, made_with, run, run_virtual
 from zclab.bench.virtual_lab import COPY_BYTES, VirtualOptions
+from zclab.build.code import code_hash
 from zclab.build.progress import shown
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
@@ -27,7 +28,6 @@ from zclab.recorded import (
     KernelOptions,
     Plan,
     Recorded,
-    code_hash,
     in_order,
     left,
     load_recorded,
@@ -114,12 +114,17 @@ def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
     return Plan(lab=lab, parts=parts, suite=name, seed=seed)
 
 
-def virtual_options(*, jobs: int, profile: bool, copy_bytes: int) -> VirtualOptions:
+def virtual_options(
+    *, jobs: int, profile: bool, copy_bytes: int, executor: str = ""
+) -> VirtualOptions:
     """Return the options that only virtual time has; 0 jobs are one for each core."""
     for known in COPY_BYTES:
         if copy_bytes == known:
             return VirtualOptions(
-                jobs=jobs or os.cpu_count() or 1, profile=profile, copy_bytes=known
+                jobs=jobs or os.cpu_count() or 1,
+                profile=profile,
+                copy_bytes=known,
+                executor=executor,
             )
     choices = ", ".join(map(str, COPY_BYTES))
     raise ConfigError(f"--copy-bytes: found {copy_bytes}, allowed: {choices}")
@@ -162,6 +167,10 @@ def begin(
     runs: Path = RUNS,
 ) -> RunDirectory:
     """Make the folder of a run, ``out_dir`` or a new one in ``runs``, with its plan in it."""
+    if virtual.executor and experiment.lab.clock != "virtual":
+        raise ConfigError(
+            "--executor: only trials in virtual time can run elsewhere; say --clock=virtual"
+        )
     out.print(experiment.summary(virtual.jobs))
     store = RunDirectory.create(
         lab=experiment.lab.name,
@@ -184,12 +193,15 @@ def begin(
     return store
 
 
-def resume(run: str, *, jobs: int, keep: bool, dry_run: bool) -> None:
+def resume(run: str, *, jobs: int, executor: str, keep: bool, dry_run: bool) -> None:
     """Go on with a run that has stopped, with what it recorded, in the order that it recorded."""
     path = Path(run)
     recorded = load_recorded(path)
-    virtual = VirtualOptions(
-        jobs=jobs or os.cpu_count() or 1, profile=recorded.profile, copy_bytes=recorded.copy_bytes
+    virtual = virtual_options(
+        jobs=jobs,
+        profile=recorded.profile,
+        copy_bytes=recorded.copy_bytes,
+        executor=executor,
     )
     whole = recorded.plan
     if dry_run:

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 
 from zclab.bench.plan import Boot, Part, Planned, estimate_s, virtual_estimate_s
 from zclab.bench.virtual_lab import CopyBytes
-from zclab.build.cache import file_hash, key_of
+from zclab.build.code import code_hash
 from zclab.errors import ConfigError
 from zclab.model import Lab, ModeName, Value
 from zclab.results import Dimensions, Trial
@@ -112,13 +112,6 @@ def load_recorded(run: Path) -> Recorded:
             "anew"
         )
     return recorded
-
-
-def code_hash() -> str:
-    """Return the hash of all of zclab's code, which measures and judges."""
-    package = Path(__file__).parent
-    files = sorted(package.rglob("*.py"))
-    return key_of({str(path.relative_to(package)): file_hash(path) for path in files})
 
 
 def left(plan: Plan, trials: Collection[Trial]) -> Plan:

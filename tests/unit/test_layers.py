@@ -38,7 +38,12 @@ def test_a_module_imports_only_from_layers_below_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("library", "owner"),
-    [("libvirt", "host/domain.py"), ("fabric", "runner/ssh.py"), ("paramiko", "runner/ssh.py")],
+    [
+        ("libvirt", "host/domain.py"),
+        ("fabric", "runner/ssh.py"),
+        ("paramiko", "runner/ssh.py"),
+        ("distributed", "bench/cluster.py"),
+    ],
 )
 def test_a_library_that_reaches_out_has_one_owner(library: str, owner: str) -> None:
     importers = {str(path.relative_to(PACKAGE)) for path in MODULES if library in imported(path)}

@@ -106,7 +106,7 @@ def stopped(machine: Machine, path: Path, *, after: int) -> Results:
 
 
 def go_on(path: Path, *, dry_run: bool = False) -> None:
-    resume(str(path), jobs=1, keep=False, dry_run=dry_run)
+    resume(str(path), jobs=1, executor="", keep=False, dry_run=dry_run)
 
 
 def test_a_stopped_run_is_finished_without_running_anything_twice(

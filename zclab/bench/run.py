@@ -6,7 +6,9 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from zclab.bench import cluster
 from zclab.bench.execute import check_features, execute
 from zclab.bench.plan import Part
 from zclab.bench.provenance import seen_on_host
@@ -68,7 +70,15 @@ def run_virtual(
     def on_provenance(seen: Provenance) -> None:
         store.set_provenance(made_with(seen, artifacts, part.lab))
 
-    outcomes = run_trials(virtual, trials, progress, jobs=options.jobs, on_provenance=on_provenance)
+    elsewhere = partial(cluster.outcomes, address=options.executor) if options.executor else None
+    outcomes = run_trials(
+        virtual,
+        trials,
+        progress,
+        jobs=options.jobs,
+        on_provenance=on_provenance,
+        execute=elsewhere,
+    )
     for outcome in outcomes:
         for name, text in outcome.raw:
             store.write_raw(name, text)

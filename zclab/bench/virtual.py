@@ -7,9 +7,11 @@ figure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from zclab.build.cache import Artifact, file_hash, key_of
 from zclab.errors import KernelReportError, LabError, ZclabError
 from zclab.host.cpu import Roles
 from zclab.lab.virtual import STATE
+from zclab.model import ModeName
 from zclab.profile import Symbols
 from zclab.profiles import accounts_name, profile_name
 from zclab.progress import Progress
@@ -37,6 +40,10 @@ class Outcome:
     trial: Trial
     samples: tuple[Sample, ...]
     raw: tuple[tuple[str, str], ...]
+
+
+Execute = Callable[[VirtualLab, Mapping[ModeName, Artifact], Sequence[Planned]], Iterator[Outcome]]
+"""What runs trials from the states of their modes, and yields what came of each as it ends."""
 
 
 def run_trial(
@@ -76,25 +83,48 @@ def run_trials(
     *,
     jobs: int,
     on_provenance: Callable[[Provenance], None],
+    execute: Execute | None = None,
 ) -> Iterator[Outcome]:
-    """Run trials, ``jobs`` of them side by side, and yield what came of each in their order."""
+    """Make the states that trials start from, run the trials, and yield what came of each.
+
+    They run here, ``jobs`` of them side by side, unless ``execute`` runs them elsewhere.
+    """
     host = host_state(virtual, progress)
     on_provenance(_provenance(virtual, host))
     modes = tuple(dict.fromkeys(planned.dimensions.mode for planned in trials))
+    with _pool(virtual, jobs) as pool:
+        made = pool.map(lambda mode: guest_state(virtual, host, mode, progress), modes)
+        states = dict(zip(modes, made, strict=True))
+    progress(0, len(trials), "on the executor's workers" if execute else f"{jobs} side by side")
+    ended = (execute or partial(_side_by_side, jobs=jobs))(virtual, states, trials)
+    for done, outcome in enumerate(ended, start=1):
+        trial = outcome.trial
+        words = (f"{trial.mode}:", trial.workload, trial.direction, f"start {trial.boot}")
+        progress(done, len(trials), " ".join(word for word in words if word))
+        yield outcome
+
+
+def _side_by_side(
+    virtual: VirtualLab,
+    states: Mapping[ModeName, Artifact],
+    trials: Sequence[Planned],
+    *,
+    jobs: int,
+) -> Iterator[Outcome]:
+    """Run trials here, and yield what came of them in their order."""
+    with _pool(virtual, jobs) as pool:
+        yield from pool.map(
+            lambda planned: run_trial(virtual, states[planned.dimensions.mode].path, planned),
+            trials,
+        )
+
+
+@contextmanager
+def _pool(virtual: VirtualLab, jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Have threads to wait for machines; what goes wrong in one, or an interrupt, ends all."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            made = pool.map(lambda mode: guest_state(virtual, host, mode, progress), modes)
-            states = dict(zip(modes, made, strict=True))
-            progress(0, len(trials), f"{jobs} side by side")
-            outcomes = pool.map(
-                lambda planned: run_trial(virtual, states[planned.dimensions.mode].path, planned),
-                trials,
-            )
-            for done, outcome in enumerate(outcomes, start=1):
-                trial = outcome.trial
-                words = (f"{trial.mode}:", trial.workload, trial.direction, f"start {trial.boot}")
-                progress(done, len(trials), " ".join(word for word in words if word))
-                yield outcome
+            yield pool
         except BaseException:
             virtual.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from zclab.bench.plan import Order, Planned
 from zclab.build.plugin import plugin_option
@@ -26,9 +26,14 @@ COPY_BYTES: tuple[CopyBytes, ...] = get_args(CopyBytes)
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualOptions:
-    """What can be chosen of a run in virtual time; ``jobs`` trials run side by side."""
+    """What can be chosen of a run in virtual time.
+
+    ``jobs`` trials run side by side here, or, with ``executor``, as many as there are workers of
+    the dask.distributed scheduler at that address.
+    """
 
     jobs: int = 1
+    executor: str = ""
     profile: bool = False
     copy_bytes: CopyBytes = 8
 
@@ -45,8 +50,13 @@ class VirtualLab:
     offloads: Switch
     copy_bytes: CopyBytes
     profile: bool
-    stop: threading.Event
+    stop: threading.Event = field(default_factory=threading.Event)
     """Set by whoever ends a run: its machines are each waited for by a thread of their own."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process without the event, which does not reach there."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "stop"}
+        return _made_again, (values,)
 
     @classmethod
     def of(
@@ -64,7 +74,6 @@ class VirtualLab:
             offloads=offloads,
             copy_bytes=options.copy_bytes,
             profile=options.profile,
-            stop=threading.Event(),
         )
 
     def order(
@@ -124,3 +133,7 @@ class VirtualLab:
         """QEMU's CPU model, which decides what copies cost (see docs/cost-model.md)."""
         model = self.settings.cpu_model
         return f"{model},-erms,-fsrm" if self.copy_bytes == COPY_BYTES[0] else model
+
+
+def _made_again(values: dict[str, Any]) -> VirtualLab:
+    return VirtualLab(**values)

@@ -59,7 +59,12 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 
 def is_built(kind: str, inputs: Mapping[str, Any]) -> bool:
     """Tell whether the artifact of these inputs exists."""
-    return (cache_dir() / "artifacts" / kind / key_of(inputs)).is_dir()
+    return artifact_path(kind, key_of(inputs)).is_dir()
+
+
+def artifact_path(kind: str, key: str) -> Path:
+    """Return where an artifact is, or would be."""
+    return cache_dir() / "artifacts" / kind / key
 
 
 def get_or_build(
@@ -75,17 +80,34 @@ def get_or_build(
     exception of ``build`` goes through, and nothing stays behind; a full disk is a BuildError.
     """
     key = key_of(inputs)
-    path = cache_dir() / "artifacts" / kind / key
+    path = artifact_path(kind, key)
+
+    def fill(folder: Path) -> None:
+        build(folder)
+        (folder / META).write_text(_canonical(inputs, indent=2) + "\n")
+
+    cached = ensure(kind, key, fill, progress=progress)
+    recorded = json.loads((path / META).read_text())
+    return Artifact(kind=kind, key=key, path=path, inputs=recorded, cached=cached)
+
+
+def ensure(
+    kind: str, key: str, fill: Callable[[Path], object], *, progress: Progress = silent
+) -> bool:
+    """Have an artifact by its key, after ``fill(folder)`` if need be; tell if it was there.
+
+    What fills it also has to leave its META in the folder.
+    """
+    path = artifact_path(kind, key)
     cached = True
     if not path.is_dir():
         with locked(f"{kind}-{key}", progress=progress):
             if not path.is_dir():
                 cached = False
                 with disk_full_explained(path.parent):
-                    _build(path, inputs, build)
+                    _fill(path, fill)
     os.utime(path)  # prune() goes by when an artifact was last wanted
-    recorded = json.loads((path / META).read_text())
-    return Artifact(kind=kind, key=key, path=path, inputs=recorded, cached=cached)
+    return cached
 
 
 @contextmanager
@@ -168,14 +190,13 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(doomed)
 
 
-def _build(path: Path, inputs: Mapping[str, Any], build: Callable[[Path], object]) -> None:
+def _fill(path: Path, fill: Callable[[Path], object]) -> None:
     """Build beside ``path`` and rename; the caller holds the artifact's lock."""
     unfinished = path.with_name(f"{_UNFINISHED}{path.name}")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
     unfinished.mkdir(parents=True)
     try:
-        build(unfinished)
-        (unfinished / META).write_text(_canonical(inputs, indent=2) + "\n")
+        fill(unfinished)
         os.sync()  # a rename that outlives a power cut must not name files that did not
         unfinished.rename(path)
     finally:

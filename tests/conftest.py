@@ -1,0 +1,83 @@
+"""Fixtures of all tests.
+
+| fixture | scope    | what it is                                                              |
+|---------|----------|-------------------------------------------------------------------------|
+| dask    | function | a dask.distributed scheduler on this machine, and workers when asked for |
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from zclab.runner import wait_until
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def started(*argv: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a process of ours in a session of its own; what is left of that ends with this."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            argv,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+class DaskProcesses:
+    """A scheduler, its workers, and who uses them, each a process that can be killed."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+        options = ("--host=tcp://127.0.0.1", "--port=0", "--no-dashboard")
+        self.process("scheduler", sys.executable, "-m", "distributed.cli.dask_scheduler", *options)
+        wait_until(lambda: bool(self.address), what="the scheduler's address", deadline_s=60)
+
+    @property
+    def address(self) -> str:
+        """Where the scheduler listens."""
+        found = [line for line in self.log("scheduler").splitlines() if "Scheduler at:" in line]
+        return found[0].split()[-1] if found else ""
+
+    def process(self, name: str, *argv: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a process that ends with the test."""
+        log = self.folder / f"{name}.log"
+        return self._stack.enter_context(started(*argv, log=log, **environment))
+
+    def worker(self, name: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a worker, which nobody starts again where it is killed."""
+        module = (sys.executable, "-m", "distributed.cli.dask_worker", self.address)
+        options = ("--nthreads=1", "--no-nanny", "--no-dashboard", "--host=127.0.0.1", *options)
+        return self.process(name, *module, *options, **environment)
+
+    def log(self, name: str) -> str:
+        """Return what a process has printed."""
+        log = self.folder / f"{name}.log"
+        return log.read_text() if log.exists() else ""
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[DaskProcesses]:
+    pytest.importorskip("distributed", reason="no dask.distributed: pip install -e '.[cluster]'")
+    with ExitStack() as stack:
+        yield DaskProcesses(tmp_path, stack)
