@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from zclab.bench.plan import (
+    AMOUNTS,
     DEFAULT_MESSAGE_BYTES,
     estimate_s,
     plan,
@@ -56,6 +57,21 @@ def test_streams_are_a_dimension_and_told_in_the_label() -> None:
     boots = plan(EMULATED, modes=MODES, workloads=chosen, repetitions=1)
     dimensions = [trial.dimensions for trial in boots[0].trials]
     assert [(one.streams, one.warm_up_s) for one in dimensions] == [(1, 1), (4, 1)]
+
+
+def test_small_messages_move_less_for_each_takes_as_long_as_a_large_one() -> None:
+    chosen = select_workloads(
+        names=["TCP_STREAM", "TCP_RR", "UDP_STREAM"], message_bytes=[64, 1024], amounts=AMOUNTS
+    )
+
+    assert {(one.name, one.message_bytes, one.amount) for one in chosen} == {
+        ("TCP_STREAM", 64, 64 << 18),
+        ("TCP_STREAM", 1024, 128 << 20),
+        ("TCP_RR", 64, 4000),
+        ("TCP_RR", 1024, 4000),
+        ("UDP_STREAM", 64, None),
+        ("UDP_STREAM", 1024, None),
+    }
 
 
 def test_no_two_trials_of_a_run_share_a_file() -> None:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from zclab.errors import ConfigError
 from zclab.model import (
     DATAGRAMS,
+    TRANSACTIONS,
     Direction,
     Lab,
     ModeName,
@@ -42,6 +43,10 @@ AMOUNTS: dict[WorkloadName, int] = {"TCP_STREAM": 128 * MIB, "TCP_RR": 4000, "UD
 """What trials in virtual time move, in bytes or transactions: there, more only takes longer.
 
 UDP_STREAM has none, see netperf_argv().
+"""
+MOST_MESSAGES = 1 << 18
+"""How many messages a stream in virtual time has at most: small ones would take minutes a trial,
+and tell no more.
 """
 UDP_HEADER_BYTES = 28
 """IPv4 and UDP: what an MTU leaves less of for a datagram."""
@@ -125,7 +130,8 @@ def select_workloads(
 ) -> tuple[Workload, ...]:
     """Return each workload of these names, directions, sizes and streams; those not given are all.
 
-    Those that ``amounts`` names go by what they move, the others by ``duration_s``.
+    Those that ``amounts`` names go by what they move, streams in no more than MOST_MESSAGES, the
+    others by ``duration_s``.
 
     Without ``message_bytes`` each workload has its own default size. A transaction goes both ways:
     where directions are given, TCP_RR and UDP_RR are run only if they are named too. Raises
@@ -141,7 +147,7 @@ def select_workloads(
             direction=direction,
             message_bytes=size,
             duration_s=duration_s,
-            amount=(amounts or {}).get(name),
+            amount=_amount(name, size, amounts or {}),
             streams=count,
             warm_up_s=warm_up_s,
         )
@@ -224,6 +230,14 @@ def estimate_s(boots: Sequence[Boot], *, boot_s: float = BOOT_S) -> float:
 def virtual_estimate_s(boots: Sequence[Boot], jobs: int) -> float:
     """Return about how long the trials take in virtual time, once the states are there."""
     return sum(len(boot.trials) for boot in boots) * VIRTUAL_TRIAL_S / jobs
+
+
+def _amount(
+    name: WorkloadName, message_bytes: int, amounts: Mapping[WorkloadName, int]
+) -> int | None:
+    if name not in amounts or name in TRANSACTIONS:
+        return amounts.get(name)
+    return min(amounts[name], message_bytes * MOST_MESSAGES)
 
 
 def _workload(**values: object) -> Workload:
