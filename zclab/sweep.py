@@ -16,14 +16,17 @@ FEWEST_SIZES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Cells that differ in nothing but the size of their messages, smallest first."""
+    """Cells that differ in nothing but the size of their messages, smallest first.
+
+    In virtual time, streams of small messages move less than others.
+    """
 
     cells: tuple[Cell, ...]
 
     @property
     def dimensions(self) -> Dimensions:
-        """What the cells have in common; the size is that of the first."""
-        return self.cells[0].dimensions
+        """What the cells have in common; size and amount are those of the last."""
+        return self.cells[-1].dimensions
 
     @property
     def is_curve(self) -> bool:
@@ -35,7 +38,7 @@ def sweeps(cells: Sequence[Cell]) -> tuple[Sweep, ...]:
     """Return cells by what they have in common but their size, in the order they were run in."""
     found: dict[Key, list[Cell]] = {}
     for cell in cells:
-        without_size = cell.dimensions.model_copy(update={"message_bytes": 0})
+        without_size = cell.dimensions.model_copy(update={"message_bytes": 0, "amount": None})
         found.setdefault(key_of(without_size), []).append(cell)
     return tuple(
         Sweep(cells=tuple(sorted(group, key=lambda cell: cell.dimensions.message_bytes)))

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from zclab.model import ModeName
 from zclab.report.page import page
+from zclab.results import Resumed
 from zclab.simulated import TRANSACTIONS, SimulatedRun
 
 CPU = {"cpu_vhost_s": 0.6, "cpu_nic_s": 0.2, "cpu_qemu_s": 0.1, "cpu_kvm_s": 0.1}
@@ -79,6 +80,33 @@ def test_the_verdict_stands_first_and_says_what_is_worse() -> None:
 
     verdict = text.index("Against vhost: zerocopy 4 worse (most: ")
     assert verdict < text.index("TCP_STREAM rx")
+
+
+def test_small_messages_that_move_less_are_of_the_same_curve() -> None:
+    run = SimulatedRun(clock="virtual")
+    for size in (64, 1024, 16384):
+        truth: Mapping[ModeName, dict[str, float]] = {
+            "vhost": stream(100.0, 10.0, 1.0),
+            "zerocopy": stream(110.0, 9.0, 0.0),
+        }
+        amount = min(128 << 20, size << 18)
+        run.boots(truth, boots=5, noise=0.0, message_bytes=size, amount=amount)
+
+    found = page(run.results)
+
+    captions = [caption for caption, _ in re.findall(FIGURE, found, re.DOTALL)]
+    assert [one for one in captions if one.startswith("throughput by message size")] != []
+    assert "128.0 MiB" in text_of(found)
+
+
+def test_a_run_that_was_gone_on_with_says_so() -> None:
+    results = sweep().results
+    again = Resumed(started="x", command="y", retried=results.trials[:2])
+    run = results.run.model_copy(update={"resumed": (again,)})
+
+    told = "stopped and gone on with once; 2 trials that had failed were run again"
+    assert told in text_of(page(results.model_copy(update={"run": run})))
+    assert "gone on with" not in text_of(shown())
 
 
 def test_a_sweep_names_its_crossover() -> None:

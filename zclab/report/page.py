@@ -73,6 +73,7 @@ def page(
         verdict=words.sentence(judged, baseline),
         counts=[(verdict, MARKS[verdict], tally(judged)[verdict]) for verdict in get_args(Verdict)],
         caveat=words.caveat(results),
+        resumed=words.resumed(results.run),
         spread=words.spread_explained(estimates),
         sections=[_section(sweep, shown) for sweep in sweeps(found)],
         undecided=tuple(words.undecided(judged)),

@@ -117,6 +117,8 @@ def _headline(
     yield Text.assemble((f"run {run.id}", "bold"), f"  lab {run.lab}, {run.clock} clock")
     if caveat := words.caveat(results):
         yield Text(caveat, style="yellow")
+    if resumed := words.resumed(run):
+        yield Text(resumed, style="dim")
     estimates = [
         measured(units, run.clock)
         for cell in found

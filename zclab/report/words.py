@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from zclab.cells import Cell, Key, ModeResult, key_of
 from zclab.judge import Judged, Verdict
 from zclab.model import TRANSACTIONS, ModeName, WorkloadName
-from zclab.results import METRICS, Dimensions, Metric, Results
+from zclab.results import METRICS, Dimensions, Metric, Results, RunInfo
 from zclab.stats import Estimate
 from zclab.units import format_bytes
 
@@ -141,6 +141,16 @@ def caveat(results: Results) -> str:
     if results.run.clock == "wall":
         return "emulated wall clock: compare ratios, not machines"
     return "virtual time: exact work of an idealised machine, not the speed of a real one"
+
+
+def resumed(run: RunInfo) -> str:
+    """Say how often a run was gone on with, and what was run again; nothing for most runs."""
+    if not run.resumed:
+        return ""
+    times = "once" if len(run.resumed) == 1 else f"{len(run.resumed)} times"
+    retried = sum(len(one.retried) for one in run.resumed)
+    again = f"; {retried} trials that had failed were run again" if retried else ""
+    return f"stopped and gone on with {times}{again}"
 
 
 def sentence(judged: Sequence[Judged], against: str) -> str:
