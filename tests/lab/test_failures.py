@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from zclab.bench import execute
-from zclab.bench.plan import plan, select_workloads
+from zclab.bench import guest
+from zclab.bench.plan import Boot, plan, select_workloads
 from zclab.build.image import build_guest_image
 from zclab.errors import BuildError, CommandError, KernelReportError
 from zclab.lab import emulated, machine
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 INVOKE = (sys.executable, "-m", "invoke")
 
 
-def boots_of(lab: Lab) -> list[execute.Boot]:
+def boots_of(lab: Lab) -> list[Boot]:
     return plan(
         lab,
         modes=("vhost",),
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_a_run_with_130_and_nothing_is_left(own_lab: Lab, stage: str
 def test_a_guest_that_never_answers_is_a_failure_with_its_console(
     lab: Lab, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "GUEST_DEADLINE_S", 15)
+    monkeypatch.setattr(guest, "GUEST_DEADLINE_S", 15)
     with opened(lab, artifacts) as session:
         mute = with_inittab(session, tmp_path, "::sysinit:/bin/sh -c 'echo I am mute; sleep 999'")
         with (
@@ -130,7 +130,7 @@ def test_a_guest_that_never_answers_is_a_failure_with_its_console(
                 CommandError,
                 match=r"zclab-\S+-vhost to answer(.|\n)*I am mute(.|\n)*QEMU:(.|\n)*Domain id=",
             ),
-            execute.running_guest(mute, boots_of(lab)[0]),
+            guest.running_guest(mute, boots_of(lab)[0]),
         ):
             pass
 
@@ -145,7 +145,7 @@ def test_a_panic_of_the_guest_ends_the_use_with_its_lines(
     with (
         pytest.raises(KernelReportError, match=r"kernel of the guest(.|\n)*sysrq triggered crash"),
         opened(lab, artifacts) as session,
-        execute.running_guest(with_inittab(session, tmp_path, line), boots_of(lab)[0]),
+        guest.running_guest(with_inittab(session, tmp_path, line), boots_of(lab)[0]),
     ):
         pass
 

@@ -5,27 +5,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from zclab.bench import integrity
+from zclab.bench.guest import RunningGuest, running_guest
 from zclab.bench.plan import Boot, Planned
 from zclab.errors import CommandError, KernelReportError, ParseError, TrialError, ZclabError
-from zclab.host import copies, cpu, domain, netdev
-from zclab.host.guest import GuestNic, configure, find_nic
-from zclab.lab.session import MANAGEMENT, Session
+from zclab.host import copies, cpu, netdev
+from zclab.lab.session import Session
 from zclab.model import ModeName, ThreadRole, Workload
-from zclab.modes import MODES
-from zclab.modes.base import Attachment, Evidence, Mode, Window
+from zclab.modes.base import Evidence, Window
 from zclab.netperf import NetperfResult, netperf_argv, parse
 from zclab.progress import Progress
 from zclab.results import Sample, Status, Trial, samples
-from zclab.runner import Runner, SshRunner, read_text, wait_until, write_text
+from zclab.runner import Runner, write_text
 from zclab.units import MIB
-
-GUEST_DEADLINE_S = 240
-"""From power-on to an SSH login: 11 to 15 s on an idle controller of two cores, more than 100 s on
-one that does three other things."""
 
 RETRANSMIT_STORM = 0.1
 """The share of retransmitted segments from which on a trial is invalid."""
@@ -50,25 +44,6 @@ class Store(Protocol):
     def write_raw(self, name: str, text: str) -> object:
         """Keep a raw output under a name."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunningGuest:
-    """A guest that answers, in a mode."""
-
-    session: Session
-    mode: Mode
-    attachment: Attachment
-    runner: SshRunner
-    nic: GuestNic
-    roles: cpu.Roles
-
-    def sender(self, workload: Workload) -> tuple[Runner, str]:
-        """Return who runs netperf for a workload, and the address of the other side."""
-        network = self.session.lab.network
-        if workload.direction == "tx":
-            return self.runner, network.peer_ip
-        return self.session.peer, network.guest_ip
 
 
 def as_planned(_guest: RunningGuest, boot: Boot) -> Boot:
@@ -137,79 +112,6 @@ def _goes_on(session: Session, exc: BaseException) -> bool:
     if isinstance(exc, KernelReportError) or session.watcher.error():
         return False
     return session.host.run(("true",), check=False).ok
-
-
-@contextmanager
-def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
-    """Boot a guest in a mode and make it ready for traffic; everything is undone at the end."""
-    mode = MODES[boot.mode]
-    lab = session.lab
-    with mode.attach(session) as attachment:
-        name = f"{domain.PREFIX}{lab.name}-{boot.mode}"
-        files = session.guest_files
-        xml = domain.domain_xml(name, lab.guest, files, MANAGEMENT, attachment.device)
-        session.host.run(("rm", "-f", files.console_log))
-        console = session.host.start(
-            ("tail", "-s", "0.2", "-F", files.console_log),
-            on_output=session.watcher.sink(f"guest in mode {boot.mode}"),
-        )
-        try:
-            with domain.running(session.libvirt, xml) as guest:
-                runner = session.access.guest_runner(session.host)
-                try:
-                    _wait_for_login(session, guest, runner)
-                    nic = find_nic(runner, session.mac)
-                    configure(runner, nic, lab.network, mtu=session.mtu, offloads=session.offloads)
-                    pid = int(read_text(session.host, f"/run/libvirt/qemu/{name}.pid"))
-                    yield RunningGuest(
-                        session=session,
-                        mode=mode,
-                        attachment=attachment,
-                        runner=runner,
-                        nic=nic,
-                        roles=cpu.Roles(
-                            qemu_pid=pid, nic=attachment.nic, peer_nic=session.peer_nic
-                        ),
-                    )
-                finally:
-                    runner.close()
-        finally:
-            console.stop()
-
-
-def _wait_for_login(session: Session, guest: domain.Domain, runner: SshRunner) -> None:
-    """Wait for the guest's SSH server; say what its console shows where it never answers."""
-    problem = ""
-
-    def answers() -> bool:
-        nonlocal problem
-        if not guest.is_active():
-            raise CommandError(
-                f"{guest.name} ended while it was booting\n{_last_words(session, guest)}"
-            )
-        try:
-            runner.connect()
-        except CommandError as exc:
-            problem = str(exc)
-            return False
-        return True
-
-    try:
-        wait_until(answers, what=f"{guest.name} to answer", deadline_s=GUEST_DEADLINE_S)
-    except CommandError as exc:
-        raise CommandError(f"{exc}; {problem}\n{_last_words(session, guest)}") from exc
-
-
-def _last_words(session: Session, guest: domain.Domain) -> str:
-    """Return the ends of the guest's console and of what its QEMU and libvirt wrote about it."""
-    lines = []
-    for what, log, count in (
-        ("the guest's console", session.guest_files.console_log, 15),
-        ("the guest's QEMU", f"{domain.QEMU_LOGS}/{guest.name}.log", 3),
-    ):
-        shown = session.host.run(("tail", "-n", str(count), log), check=False).stdout.splitlines()
-        lines += [f"{what}:", *(f"  {line}" for line in shown)]
-    return "\n".join(lines)
 
 
 def measure(

@@ -19,7 +19,8 @@ from dataclasses import asdict
 from mmap import MAP_SHARED, PAGESIZE, PROT_READ, PROT_WRITE
 from pathlib import Path
 
-from zclab.bench.execute import RunningGuest, execute
+from zclab.bench.execute import execute
+from zclab.bench.guest import RunningGuest
 from zclab.bench.plan import Boot, Order
 from zclab.bench.provenance import seen_on_host
 from zclab.errors import ZclabError
