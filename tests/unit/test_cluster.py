@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from zclab.bench import cluster
+from zclab.bench.plan import Planned
 from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.build.cache import Artifact, get_or_build
 from zclab.build.emulator import EmulatorArtifact
@@ -26,7 +28,7 @@ from zclab.build.image import Image
 from zclab.build.kernel import KernelArtifact
 from zclab.build.plugin import PluginArtifact
 from zclab.config import load_lab
-from zclab.errors import ConfigError, LabError
+from zclab.errors import BuildError, ConfigError, LabError
 from zclab.experiment import Options, begin, planned, virtual_options
 from zclab.lab.artifacts import Artifacts, EmulatedHost
 from zclab.runner import wait_until
@@ -66,7 +68,8 @@ def run_trial(virtual, state, planned):
         time.sleep(0.1)
     emulator = virtual.host.emulator.binary.read_text()
     evidence = {"emulator": emulator, "state": (state / "state").read_text()}
-    trial = Trial(**dict(planned.dimensions), status="ok", evidence=evidence)
+    status, reason = ("failed", "no KVM") if os.environ.get("FAIL") else ("ok", None)
+    trial = Trial(**dict(planned.dimensions), status=status, reason=reason, evidence=evidence)
     return Outcome(trial=trial, samples=(), raw=())
 
 cluster.run_trial = run_trial
@@ -95,6 +98,11 @@ def a_real_lab() -> VirtualLab:
         lab.artifacts, kernel=replace(lab.artifacts.kernel, key=kernel.key), host=host
     )
     return replace(lab, host=host, artifacts=artifacts)
+
+
+def one_trial(lab: VirtualLab) -> tuple[Planned, ...]:
+    plan = planned(lab.lab, Options(modes=["vhost"], workloads=["TCP_RR"], repetitions=1))
+    return plan.parts[0].boots[0].trials
 
 
 def test_workers_are_sent_what_they_lack_and_trials_of_a_killed_one_are_run_by_others(
@@ -136,12 +144,45 @@ def test_a_worker_with_another_zclab_is_refused(
     monkeypatch.setattr(cluster, "code_hash", lambda: "another")
     lab = a_real_lab()
     states = {"vhost": built("guest-state", "state")}
-    plan = planned(lab.lab, Options(modes=["vhost"], workloads=["TCP_RR"], repetitions=1))
-    trials = plan.parts[0].boots[0].trials
     dask.worker("theirs")
 
     with pytest.raises(LabError, match=r"worker tcp://\S+ has another zclab than this one"):
-        list(cluster.outcomes(lab, states, trials, address=dask.address))
+        list(cluster.outcomes(lab, states, one_trial(lab), address=dask.address))
+
+
+def test_a_failed_trial_says_where_it_was(
+    dask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / "ours"))
+    lab = a_real_lab()
+    states = {"vhost": built("guest-state", "state")}
+    preload = tmp_path / "preload.py"
+    preload.write_text(PRELOAD)
+    dask.worker("bad", f"--preload={preload}", FAIL="1", STARTED=str(tmp_path / "started"))
+
+    (outcome,) = cluster.outcomes(lab, states, one_trial(lab), address=dask.address)
+
+    assert re.fullmatch(r"on worker tcp://127\.0\.0\.1:\d+: no KVM", str(outcome.trial.reason))
+
+
+def test_a_worker_without_room_is_named(
+    dask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / "ours"))
+    lab = a_real_lab()
+    states = {"vhost": built("guest-state", "state")}
+    preload = tmp_path / "preload.py"
+    preload.write_text(
+        "from zclab.bench import cluster\n"
+        "from zclab.build.cache import disk_full\n"
+        "def unpack(*_):\n"
+        "    raise disk_full(cluster.cache_dir())\n"
+        "cluster.unpack = unpack\n"
+    )
+    dask.worker("full", f"--preload={preload}", ZCLAB_CACHE=str(tmp_path / "theirs"))
+
+    with pytest.raises(BuildError, match=r"worker tcp://\S+: .* the disk is full"):
+        list(cluster.outcomes(lab, states, one_trial(lab), address=dask.address))
 
 
 def test_without_workers_it_is_said_how_to_start_one(
@@ -151,11 +192,10 @@ def test_without_workers_it_is_said_how_to_start_one(
     monkeypatch.setattr(cluster, "POLL_S", 0.1)
     monkeypatch.setattr(cluster, "NO_WORKERS_S", 0.3)
     lab = a_real_lab()
-    plan = planned(lab.lab, Options(modes=["vhost"], workloads=["TCP_RR"], repetitions=1))
     states = {"vhost": built("guest-state", "state")}
 
     with pytest.raises(LabError, match=f"`dask worker {dask.address} --nthreads 1`"):
-        list(cluster.outcomes(lab, states, plan.parts[0].boots[0].trials, address=dask.address))
+        list(cluster.outcomes(lab, states, one_trial(lab), address=dask.address))
 
 
 def a_lab() -> VirtualLab:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zclab.bench.plan import AMOUNTS, Part, estimate_s
+from zclab.bench.plan import AMOUNTS, Part, estimate_s, virtual_estimate_s
 from zclab.config import load_lab
 from zclab.errors import ConfigError
 from zclab.experiment import Options, planned_suite, show, virtual_options
@@ -54,6 +54,15 @@ def test_smoke_is_over_soon() -> None:
     parts = expand(load_suite("smoke"), LAB, seed=1)
 
     assert sum(estimate_s(part.boots) for part in parts) <= 160
+
+
+def test_a_night_fits_into_an_hour_on_two_cores() -> None:
+    """With room for states to be made, and for a machine that does something else as well."""
+    virtual = LAB.model_copy(update={"clock": "virtual"})
+
+    parts = expand(load_suite("nightly"), virtual, seed=1)
+
+    assert sum(virtual_estimate_s(part.boots, 2) for part in parts) <= 30 * 60
 
 
 def test_every_combination_runs_once_in_each_repetition() -> None:

@@ -26,7 +26,7 @@ from zclab.bench.virtual_lab import VirtualLab
 from zclab.build.cache import Artifact, cache_dir, disk_full_explained, prune
 from zclab.build.code import code_hash
 from zclab.build.parcel import Named, lacking, pack, unpack
-from zclab.errors import ConfigError, LabError
+from zclab.errors import BuildError, ConfigError, LabError
 from zclab.model import ModeName
 from zclab.units import MIB
 
@@ -106,7 +106,11 @@ def attempt(work: Work) -> Outcome | Lacking:
     if missing := lacking(work.needs):
         return Lacking(worker=here, needs=missing)
     virtual, state = moved((work.virtual, work.state), work.cache, cache_dir())
-    return run_trial(virtual, state, work.planned)
+    outcome = run_trial(virtual, state, work.planned)
+    if outcome.trial.status != "failed":
+        return outcome
+    reason = f"on worker {here}: {outcome.trial.reason}"
+    return replace(outcome, trial=outcome.trial.model_copy(update={"reason": reason}))
 
 
 def moved(value: Any, old: Path, new: Path) -> Any:
@@ -230,6 +234,8 @@ def _send(client: Any, worker: str, artifact: Named, tried: int) -> None:
                 while chunk := content.read(CHUNK_BYTES):
                     client.run(append, name, chunk, workers=[worker])
         client.run(arrived, name, artifact, digest, workers=[worker])
+    except BuildError as exc:
+        raise BuildError(f"worker {worker}: {exc}") from exc
     except (OSError, KeyError) as exc:
         # Its trials are run by others. One that is there and cannot be reached ends this in time.
         if tried >= _TRIES:
