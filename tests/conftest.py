@@ -1,12 +1,14 @@
 """Fixtures of all tests.
 
-| fixture | scope    | what it is                                                              |
-|---------|----------|-------------------------------------------------------------------------|
+| fixture | scope    | what it is                                                               |
+|---------|----------|--------------------------------------------------------------------------|
+| tasks   | session  | the module tasks.py, which nobody imports                                |
 | dask    | function | a dask.distributed scheduler on this machine, and workers when asked for |
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -74,6 +77,16 @@ class DaskProcesses:
         """Return what a process has printed."""
         log = self.folder / f"{name}.log"
         return log.read_text() if log.exists() else ""
+
+
+@pytest.fixture(scope="session")
+def tasks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

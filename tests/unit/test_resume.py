@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import Mock
 
@@ -25,7 +25,6 @@ from zclab.recorded import PLAN_FILE, KernelOptions, Plan, in_order, left, load_
 from zclab.results import Provenance, Results, Status, Trial, samples
 from zclab.store import RunDirectory, load
 
-ROOT = Path(__file__).parents[2]
 ONE_JOB = virtual_options(jobs=1, profile=False, copy_bytes=8)
 OPTIONS = Options(modes=["vhost", "zerocopy"], workloads=["TCP_STREAM", "TCP_RR"], repetitions=2)
 
@@ -342,12 +341,7 @@ def test_a_series_means_the_same_from_another_folder(
     assert KernelOptions.of(source="", series="none", debug=False).series == "none"
 
 
-def test_options_that_the_run_itself_says_are_refused_by_name() -> None:
-    spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
-    assert spec
-    assert spec.loader
-    tasks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tasks)
+def test_options_that_the_run_itself_says_are_refused_by_name(tasks: ModuleType) -> None:
     body = tasks.run_bench.body
     untouched = {
         name: [] if parameter.default is parameter.empty else parameter.default

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,13 +29,9 @@ SERVICE, TIMER = UNITS / "zclab-nightly@.service", UNITS / "zclab-nightly@.timer
 FILES = (GITHUB, GITLAB, SERVICE)
 
 
-def parser() -> Parser:
-    spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return Parser(contexts=Collection.from_module(module).to_contexts())
+@pytest.fixture
+def parser(tasks: ModuleType) -> Parser:
+    return Parser(contexts=Collection.from_module(tasks).to_contexts())
 
 
 def invocations(path: Path) -> list[list[str]]:
@@ -56,19 +52,17 @@ def left_behind() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_invocation_is_a_task_with_these_options(path: Path) -> None:
-    tasks = parser()
-
+def test_every_invocation_is_a_task_with_these_options(path: Path, parser: Parser) -> None:
     called = invocations(path)
 
     assert any(argv[0] == "nightly" for argv in called)
     for argv in called:
-        assert tasks.parse_argv(argv)[0].name == argv[0]
+        assert parser.parse_argv(argv)[0].name == argv[0]
 
 
-def test_an_option_that_does_not_exist_would_be_noticed() -> None:
+def test_an_option_that_does_not_exist_would_be_noticed(parser: Parser) -> None:
     with pytest.raises(ParseError):
-        parser().parse_argv(["nightly", "--baselin=x"])
+        parser.parse_argv(["nightly", "--baselin=x"])
 
 
 @pytest.mark.parametrize("path", [GITHUB, GITLAB], ids=lambda path: path.name)
