@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from zclab.bench.plan import plan
+from zclab.bench.plan import Part, plan
+from zclab.bench.run import lab_for
 from zclab.bench.run import run as run_plan
 from zclab.errors import LabError
 from zclab.lab.artifacts import Artifacts
@@ -32,16 +33,9 @@ def run(
         lab=lab.name, clock="wall", modes=tuple(modes), command="test", out=path
     )
     boots = plan(lab, modes=modes, workloads=workloads, repetitions=1, mtu=mtu, offloads=offloads)
-    run_plan(
-        lab,
-        artifacts,
-        boots,
-        store,
-        keep=False,
-        mtu=mtu,
-        offloads=offloads,
-        progress=silent,
-    )
+    part = Part(lab=lab, mtu=mtu, offloads=offloads, boots=tuple(boots))
+    with lab_for(lab, artifacts, store, keep=False, progress=silent):
+        run_plan(part, artifacts, store, progress=silent)
     results = load(path)
     if failed := [f"{t.mode}: {t.reason}" for t in results.trials if t.status == "failed"]:
         raise LabError("; ".join(failed))

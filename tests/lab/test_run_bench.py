@@ -63,6 +63,20 @@ def test_every_trial_of_every_mode_is_valid(results: Results) -> None:
     }
 
 
+def test_evidence_has_no_counter_that_does_not_apply(results: Results) -> None:
+    for one in results.trials:
+        counts = {"payload_bytes", *(["transactions"] if one.workload.endswith("_RR") else [])}
+        assert {"payload_bytes", "transactions"} & one.evidence.keys() == counts
+
+
+def test_transactions_have_percentiles_whatever_carries_them(results: Results) -> None:
+    for workload in ("TCP_RR", "UDP_RR"):
+        answered = trial(results, "vhost", workload)
+
+        p50, p99 = (figure(results, answered, f"latency_{name}_us") for name in ("p50", "p99"))
+        assert 0 < p50 <= p99
+
+
 def test_zerocopy_zero_copies_what_the_guest_sends(results: Results) -> None:
     """95% or more of the payload, with offloads on, by the device's own counters."""
     sent = trial(results, "zerocopy", "TCP_STREAM", "tx")
