@@ -167,10 +167,7 @@ def begin(
     runs: Path = RUNS,
 ) -> RunDirectory:
     """Make the folder of a run, ``out_dir`` or a new one in ``runs``, with its plan in it."""
-    if virtual.executor and experiment.lab.clock != "virtual":
-        raise ConfigError(
-            "--executor: only trials in virtual time can run elsewhere; say --clock=virtual"
-        )
+    _check_executor(experiment, virtual)
     out.print(experiment.summary(virtual.jobs))
     store = RunDirectory.create(
         lab=experiment.lab.name,
@@ -203,14 +200,18 @@ def resume(run: str, *, jobs: int, executor: str, keep: bool, dry_run: bool) -> 
         copy_bytes=recorded.copy_bytes,
         executor=executor,
     )
-    whole = recorded.plan
+    whole, results = recorded.plan, load(path)
+    _check_executor(whole, virtual)
+    rest = left(whole, [trial for trial in results.trials if trial.status != "failed"])
+    out.print(f"{path}: {rest.trials} of {whole.trials} trials are left")
     if dry_run:
-        done = [trial for trial in load(path).trials if trial.status != "failed"]
-        show(left(whole, done), virtual)
+        show(rest, virtual)
+        return
+    if not rest.parts:
+        _print(results, path)
+        _fail_where_bad(results, whole.trials)
         return
     store = RunDirectory.reopen(path, command=_command())
-    rest = left(whole, store.results.trials)
-    out.print(f"{store.path}: {rest.trials} of {whole.trials} trials are left")
     out.print(rest.summary(virtual.jobs))
     kernel = recorded.kernel
     build = partial(
@@ -242,7 +243,7 @@ def run_all(
                     _run_in_labs(todo, artifacts, store, keep=keep, progress=progress)
     finally:
         store.arrange(in_order(whole, store.results.trials))
-        _print(store)
+        _print(store.results, store.path)
         missing = whole.trials - len(store.results.trials)
         if missing and (store.path / PLAN_FILE).exists():
             out.print(
@@ -265,12 +266,19 @@ def _command() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def _print(store: RunDirectory) -> None:
-    if store.results.trials:
+def _check_executor(experiment: Plan, virtual: VirtualOptions) -> None:
+    if virtual.executor and experiment.lab.clock != "virtual":
+        raise ConfigError(
+            "--executor: only trials in virtual time can run elsewhere; say --clock=virtual"
+        )
+
+
+def _print(results: Results, folder: Path) -> None:
+    if results.trials:
         from zclab.report import terminal  # noqa: PLC0415 - scipy takes a second to import
 
-        out.print(terminal.render(store.results))
-    out.print(f"results, raw output and console logs: {store.path}")
+        out.print(terminal.render(results))
+    out.print(f"results, raw output and console logs: {folder}")
 
 
 def _fail_where_bad(results: Results, trials: int) -> None:

@@ -155,10 +155,12 @@ def test_an_interrupted_run_says_how_to_go_on(
 def test_with_nothing_left_nothing_is_built_or_run(machine: Machine, tmp_path: Path) -> None:
     begin(machine, tmp_path / "run")
     machine.kernel.key = "another, which nobody looks at"
+    before = load(tmp_path / "run")
 
     go_on(tmp_path / "run")
 
     assert len(machine.ran) == 12
+    assert load(tmp_path / "run") == before
 
 
 def test_failed_trials_are_run_again_and_stay_on_record(machine: Machine, tmp_path: Path) -> None:
@@ -275,7 +277,9 @@ def test_a_dry_run_lists_what_is_left(
 
     go_on(tmp_path / "run", dry_run=True)
 
-    assert len(capsys.readouterr().out.splitlines()) == 7 + 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("7 of 12 trials are left")
+    assert len([line for line in lines if line.startswith("boot ")]) == 7
     assert len(machine.ran) == 5
     assert load(tmp_path / "run").run.resumed == ()
 
