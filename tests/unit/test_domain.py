@@ -37,6 +37,13 @@ def test_the_only_vhost_worker_is_that_of_the_interface_under_test() -> None:
     assert drivers == ["vhost", "qemu"]
 
 
+def test_no_timer_of_the_guests_is_in_the_main_loop_of_qemu() -> None:
+    """A guest that leaves its HPET running wakes QEMU 250 times a second, and another does not."""
+    xml = render(domain.macvtap_interface(netdev="eth0", mac=MAC, queue_size=256))
+
+    assert [timer.attrib for timer in xml.iter("timer")] == [{"name": "hpet", "present": "no"}]
+
+
 def test_vhost_and_zerocopy_differ_in_nothing_but_the_link() -> None:
     macvtap = domain.macvtap_interface(netdev="eth0", mac=MAC, queue_size=256)
     existing = domain.existing_tap_interface(name="mp0", mac=MAC, queue_size=256)
