@@ -211,7 +211,7 @@ def _lock(owner: object, path: Path) -> None:
 
 def _changed(before: Provenance, now: Provenance) -> Iterator[str]:
     """Yield what two provenances both tell, and differently; the command may be another one."""
-    if before.cpu_model and before.cpu_model != now.cpu_model:
+    if before.cpu_model and now.cpu_model and before.cpu_model != now.cpu_model:
         yield f"  cpu_model: {now.cpu_model}, and {before.cpu_model} when it began"
     for kind in ("versions", "artifacts", "settings", "command_lines"):
         was, is_now = getattr(before, kind), getattr(now, kind)

@@ -214,6 +214,7 @@ def test_what_the_host_says_has_to_stay_true_but_for_the_command(tmp_path: Path)
     )
     store.set_provenance(Provenance(versions={"kernel_source": "6.12.107-1"}))
     store.set_provenance(seen)
+    store.set_provenance(Provenance(versions={"kernel_source": "6.12.107-1"}))
     store.set_provenance(
         seen.model_copy(update={"command_lines": {"zclab": "--resume", "host_kernel": "quiet"}})
     )
