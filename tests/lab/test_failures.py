@@ -122,7 +122,7 @@ def test_ctrl_c_ends_a_run_with_130_and_nothing_is_left(own_lab: Lab, stage: str
 def test_a_guest_that_never_answers_is_a_failure_with_its_console(
     lab: Lab, artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guest, "GUEST_DEADLINE_S", 15)
+    monkeypatch.setattr(guest, "GUEST_DEADLINE_S", 45)  # its kernel has to come up in that
     with opened(lab, artifacts) as session:
         mute = with_inittab(session, tmp_path, "::sysinit:/bin/sh -c 'echo I am mute; sleep 999'")
         with (
