@@ -123,7 +123,7 @@ class _Finished:
     def __init__(self, result: Result) -> None:
         self._result = result
 
-    def wait(self) -> Result:
+    def wait(self, *, timeout_s: float = 60) -> Result:  # noqa: ARG002 - part of the protocol
         return self._result
 
     def stop(self) -> None:

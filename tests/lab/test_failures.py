@@ -138,6 +138,21 @@ def test_a_guest_that_never_answers_is_a_failure_with_its_console(
 
 
 @pytest.mark.usefixtures("lab_up")
+def test_a_guest_that_is_killed_ends_its_trials_with_what_is_left_of_it(
+    lab: Lab, artifacts: Artifacts
+) -> None:
+    name = f"zclab-{lab.name}-vhost"
+    with (
+        opened(lab, artifacts) as session,
+        pytest.raises(
+            CommandError, match=rf"{name} has ended\nthe guest's console:\n(.|\n)*reason=crashed"
+        ),
+        guest.running_guest(session, boots_of(lab)[0]) as running,
+    ):
+        kill_and_use(running)
+
+
+@pytest.mark.usefixtures("lab_up")
 def test_a_panic_of_the_guest_ends_the_use_with_its_lines(
     lab: Lab, artifacts: Artifacts, tmp_path: Path
 ) -> None:
@@ -151,6 +166,11 @@ def test_a_panic_of_the_guest_ends_the_use_with_its_lines(
 
     with opened(lab, artifacts) as session:
         assert session.libvirt.destroy_leftovers() == []
+
+
+def kill_and_use(running: guest.RunningGuest) -> None:
+    running.session.host.run(("kill", "-9", str(running.roles.qemu_pid)))
+    running.runner.run(("sleep", "60"))
 
 
 def with_inittab(session: Session, folder: Path, inittab: str) -> Session:

@@ -117,7 +117,10 @@ def _goes_on(session: Session, exc: BaseException) -> bool:
 def measure(
     guest: RunningGuest, planned: Planned, store: Store
 ) -> tuple[Trial, tuple[Sample, ...]]:
-    """Run one trial; one that fails, or that its evidence contradicts, has no figures."""
+    """Run one trial; one that fails, or that its evidence contradicts, has no figures.
+
+    Raises what ended the guest's life, for the trials that it was still to run, too.
+    """
     try:
         window, figures = _observe(guest, planned, store)
         evidence = guest.mode.evidence(guest.session, guest.nic, window)
@@ -129,6 +132,8 @@ def measure(
     except (CommandError, ParseError) as exc:
         if report := guest.session.watcher.error():
             raise report from exc
+        if not guest.domain.is_active():
+            raise
         return _failed(planned, str(exc)), ()
     return _judged(planned, evidence, figures)
 

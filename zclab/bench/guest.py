@@ -26,6 +26,7 @@ class RunningGuest:
     """A guest that answers, in a mode."""
 
     session: Session
+    domain: domain.Domain
     mode: Mode
     attachment: Attachment
     runner: SshRunner
@@ -58,12 +59,13 @@ def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
             with domain.running(session.libvirt, xml) as guest:
                 runner = session.access.guest_runner(session.host)
                 try:
-                    _wait_for_login(session, guest, runner)
+                    _wait_for_login(guest, runner)
                     nic = find_nic(runner, session.mac)
                     configure(runner, nic, lab.network, mtu=session.mtu, offloads=session.offloads)
                     pid = int(read_text(session.host, f"/run/libvirt/qemu/{name}.pid"))
                     yield RunningGuest(
                         session=session,
+                        domain=guest,
                         mode=mode,
                         attachment=attachment,
                         runner=runner,
@@ -72,22 +74,22 @@ def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
                             qemu_pid=pid, nic=attachment.nic, peer_nic=session.peer_nic
                         ),
                     )
+                except CommandError as exc:
+                    raise CommandError(f"{exc}{_last_words(session, guest)}") from exc
                 finally:
                     runner.close()
         finally:
             console.stop()
 
 
-def _wait_for_login(session: Session, guest: domain.Domain, runner: SshRunner) -> None:
-    """Wait for the guest's SSH server; say what its console shows where it never answers."""
+def _wait_for_login(guest: domain.Domain, runner: SshRunner) -> None:
+    """Wait for the guest's SSH server; CommandError has why the last attempt failed."""
     problem = ""
 
     def answers() -> bool:
         nonlocal problem
         if not guest.is_active():
-            raise CommandError(
-                f"{guest.name} ended while it was booting\n{_last_words(session, guest)}"
-            )
+            raise CommandError(f"{guest.name} ended while it was booting")
         try:
             runner.connect()
         except CommandError as exc:
@@ -98,16 +100,19 @@ def _wait_for_login(session: Session, guest: domain.Domain, runner: SshRunner) -
     try:
         wait_until(answers, what=f"{guest.name} to answer", deadline_s=GUEST_DEADLINE_S)
     except CommandError as exc:
-        raise CommandError(f"{exc}; {problem}\n{_last_words(session, guest)}") from exc
+        raise CommandError(f"{exc}; {problem}") from exc
 
 
 def _last_words(session: Session, guest: domain.Domain) -> str:
-    """Return the ends of the guest's console and of what its QEMU and libvirt wrote about it."""
-    lines = []
+    """Return what is left of a guest: the ends of its console and of QEMU's and libvirt's log."""
+    lines = ["", f"{guest.name} {'still runs' if guest.is_active() else 'has ended'}"]
     for what, log, count in (
         ("the guest's console", session.guest_files.console_log, 15),
         ("the guest's QEMU", f"{domain.QEMU_LOGS}/{guest.name}.log", 3),
     ):
-        shown = session.host.run(("tail", "-n", str(count), log), check=False).stdout.splitlines()
-        lines += [f"{what}:", *(f"  {line}" for line in shown)]
+        try:
+            end = session.host.run(("tail", "-n", str(count), log), check=False).stdout
+        except CommandError as exc:
+            end = str(exc)
+        lines += [f"{what}:", *(f"  {line}" for line in end.splitlines())]
     return "\n".join(lines)

@@ -40,10 +40,10 @@ def check(peer: Runner, guest: Runner, network: Network) -> str:
     sent = _hash(peer.run(("sh", "-c", _MAKE), timeout_s=DEADLINE_S).stdout)
     receiver = guest.start(("sh", "-c", _GUEST_RECEIVES))
     peer.run(("sh", "-c", _PEER_SENDS, network.guest_ip), timeout_s=DEADLINE_S)
-    _compare("rx", sent, receiver.wait().stdout)
+    _compare("rx", sent, receiver.wait(timeout_s=4 * STALL_S).stdout)
     receiver = peer.start(("sh", "-c", _PEER_RECEIVES))
     guest.run(("sh", "-c", _GUEST_SENDS, network.peer_ip), timeout_s=DEADLINE_S)
-    _compare("tx", sent, receiver.wait().stdout)
+    _compare("tx", sent, receiver.wait(timeout_s=4 * STALL_S).stdout)
     peer.run(("rm", _DATA, _BACK))
     guest.run(("rm", _DATA))
     return sent

@@ -117,6 +117,8 @@ def _ssh_config(folder: Path, endpoint: Endpoint) -> str:
         f"  UserKnownHostsFile {folder}/guest_known_hosts",
     ]
     every = ["Host *", "  StrictHostKeyChecking yes", "  BatchMode yes", "  LogLevel ERROR"]
+    # libvirt's tunnel has no deadline of its own, and a host that hangs closes no connection.
+    every += ["  ServerAliveInterval 15", "  ServerAliveCountMax 8"]
     return "\n".join((*host, *guest, *every)) + "\n"
 
 

@@ -40,8 +40,11 @@ class Result:
 class Process(Protocol):
     """A command that goes on while its starter does."""
 
-    def wait(self) -> Result:
-        """Wait for the end and return the result, unchecked."""
+    def wait(self, *, timeout_s: float = 60) -> Result:
+        """Wait for the end and return the result, unchecked.
+
+        Raises CommandError, and stops the command, where it goes on for ``timeout_s`` seconds.
+        """
         ...
 
     def stop(self) -> None:

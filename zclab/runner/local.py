@@ -97,9 +97,13 @@ class _Local:
         for reader in self._readers:
             reader.start()
 
-    def wait(self) -> Result:
+    def wait(self, *, timeout_s: float = 60) -> Result:
         """See Process."""
-        exit_status = self._process.wait()
+        try:
+            exit_status = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise CommandError(timed_out(self._where, self._argv, timeout_s)) from None
         for reader in self._readers:
             reader.join()
         stdout, stderr = ("".join(parts) for parts in self._outputs)

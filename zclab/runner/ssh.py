@@ -8,8 +8,8 @@ import select
 import shlex
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ from zclab.runner.base import Process, Result, timed_out
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT_S = 20
+ANSWER_TIMEOUT_S = 60
+"""How long a machine may take to begin a command. One that is gone says so to nobody: TCP gives up
+after a quarter of an hour, and QEMU's user networking never does.
+"""
+PUT_TIMEOUT_S = 300
 KEEPALIVE_S = 15
 STOP_DEADLINE_S = 5
 NO_EXIT_STATUS = -1
@@ -51,6 +56,7 @@ class SshRunner:
         kwargs: dict[str, Any] = {
             "look_for_keys": identity is None,
             "allow_agent": identity is None,
+            "channel_timeout": CONNECT_TIMEOUT_S,
         }
         if identity is not None:
             kwargs["key_filename"] = str(identity)
@@ -89,9 +95,8 @@ class SshRunner:
         """See Runner."""
         self.connect()
         try:
-            channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
-            with channel:
-                channel.exec_command(shlex.join(argv))
+            with self._begin(shlex.join(argv)) as channel:
+                channel.settimeout(timeout_s)
                 channel.sendall(stdin.encode())
                 channel.shutdown_write()
                 stdout, stderr = _drain(channel, time.monotonic() + timeout_s)
@@ -121,8 +126,7 @@ class SshRunner:
         """See Runner."""
         self.connect()
         try:
-            channel = self.connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
-            channel.exec_command(f"echo $$; exec {shlex.join(argv)}")
+            channel = self._begin(f"echo $$; exec {shlex.join(argv)}")
             channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException) as exc:
             raise CommandError(f"{self.where}: cannot start {shlex.join(argv)}: {exc}") from exc
@@ -132,7 +136,8 @@ class SshRunner:
         """See Runner."""
         self.connect()
         try:
-            self.connection.put(str(local), remote)
+            with self._closing_after(PUT_TIMEOUT_S):
+                self.connection.put(str(local), remote)
         except (OSError, EOFError, paramiko.SSHException) as exc:
             raise CommandError(f"{self.where}: cannot copy {local} to {remote}: {exc}") from exc
 
@@ -140,6 +145,34 @@ class SshRunner:
         """See Runner."""
         with suppress(OSError, EOFError, paramiko.SSHException):
             self.connection.close()
+
+    def _begin(self, command: str) -> paramiko.Channel:
+        """Have a shell at the other end begin a command."""
+        with self._closing_after(ANSWER_TIMEOUT_S):
+            channel: paramiko.Channel = self.connection.transport.open_session()
+            channel.exec_command(command)
+        return channel
+
+    @contextmanager
+    def _closing_after(self, seconds: float) -> Iterator[None]:
+        """Bound what waits for an answer without a deadline: its connection is closed then."""
+        late = threading.Event()
+
+        def close() -> None:
+            late.set()
+            self.connection.transport.close()
+
+        timer = threading.Timer(seconds, close)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, EOFError, paramiko.SSHException) as exc:
+            if late.is_set():
+                raise EOFError(f"no answer within {seconds:g} s") from exc
+            raise
+        finally:
+            timer.cancel()
 
 
 def _drain(
@@ -194,9 +227,12 @@ class _Remote:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def wait(self) -> Result:
+    def wait(self, *, timeout_s: float = 60) -> Result:
         """See Process."""
-        self._reader.join()
+        self._reader.join(timeout_s)
+        if self._reader.is_alive():
+            self.stop()
+            raise CommandError(timed_out(self._runner.where, self._argv, timeout_s))
         exit_status = self._channel.recv_exit_status()
         if exit_status == NO_EXIT_STATUS:
             raise CommandError(self._runner.lost(self._argv, "the connection ended"))
@@ -213,7 +249,7 @@ class _Remote:
         """See Process."""
         with suppress(CommandError):
             if self._has_pid.wait(STOP_DEADLINE_S) and self._pid:
-                self._runner.run(("kill", self._pid), check=False)
+                self._runner.run(("kill", self._pid), timeout_s=STOP_DEADLINE_S, check=False)
                 self._reader.join(STOP_DEADLINE_S)
         self._channel.close()
 
