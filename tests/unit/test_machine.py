@@ -1,7 +1,11 @@
 """The emulated host's command line, and telling its process from others."""
 
+import json
+import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +56,44 @@ def test_an_emulator_that_does_not_start_says_why(tmp_path: Path) -> None:
 
     with pytest.raises(LabError, match="no such machine"):
         machine.start(a_machine(tmp_path, str(emulator)).argv, tmp_path, with_me=False)
+
+
+def answer(monitor: socket.socket) -> None:
+    """Say on a monitor's socket what QEMU says, for one command, some time after it is there."""
+    time.sleep(0.3)
+    monitor.listen(1)
+    connection, _ = monitor.accept()
+    with connection:
+        version = {"qemu": {"major": 10, "minor": 0, "micro": 0}, "package": ""}
+        answers: list[dict[str, object]] = [{"QMP": {"version": version, "capabilities": []}}]
+        while answers:
+            connection.sendall(json.dumps(answers.pop()).encode() + b"\n")
+            if request := connection.recv(4096):
+                # The first one, qmp_capabilities, has no id.
+                asked = json.loads(request)
+                name = asked.pop("execute")
+                answers = [{"return": {"asked": name}, **asked}]
+
+
+def test_a_monitor_that_does_not_listen_yet_is_asked_again(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.bind(str(tmp_path / "qmp.sock"))
+        thread = threading.Thread(target=answer, args=(monitor,), daemon=True)
+        thread.start()
+
+        assert machine.monitor(tmp_path, "query-migrate") == {"asked": "query-migrate"}
+        thread.join()
+
+
+def test_a_monitor_that_never_listens_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "LISTEN_DEADLINE_S", 0.1)
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.bind(str(tmp_path / "qmp.sock"))
+
+        with pytest.raises(LabError, match=r"query-migrate: .*refused"):
+            machine.monitor(tmp_path, "query-migrate")
 
 
 def test_processes_are_told_by_the_pid_file_on_their_command_line(tmp_path: Path) -> None:

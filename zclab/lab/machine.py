@@ -11,13 +11,14 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qemu.qmp import ExecuteError, QMPClient, QMPError
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from zclab.errors import LabError
 from zclab.model import Emulator
@@ -34,6 +35,10 @@ KERNEL_COMMAND_LINE = (
     "kvm.tsc_tolerance_ppm=100000"
 )
 EXIT_DEADLINE_S = 10
+LISTEN_DEADLINE_S = 5
+"""From the moment that QEMU's monitor has a socket until QEMU listens to it: no time at all, unless
+the controller has other things to do just then.
+"""
 RESET_LOG = "cpu-reset.log"
 
 
@@ -181,10 +186,18 @@ def monitor(folder: Path, command: str, arguments: dict[str, Any] | None = None)
         finally:
             await client.disconnect()
 
-    try:
-        return asyncio.run(execute())
-    except (QMPError, ExecuteError, OSError) as exc:
-        raise LabError(f"the monitor of lab {folder.name}: {command}: {exc}") from exc
+    end = time.monotonic() + LISTEN_DEADLINE_S
+    while True:
+        try:
+            return asyncio.run(execute())
+        except (QMPError, ExecuteError, OSError) as exc:
+            if not _is_refused(exc) or time.monotonic() >= end:
+                raise LabError(f"the monitor of lab {folder.name}: {command}: {exc}") from exc
+        time.sleep(0.05)
+
+
+def _is_refused(exc: Exception) -> bool:
+    return isinstance(exc, ConnectError) and isinstance(exc.exc, ConnectionRefusedError)
 
 
 def _disk(name: str, path: Path) -> Sequence[str]:
