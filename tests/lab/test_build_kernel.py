@@ -5,6 +5,7 @@ They share the cache with everybody else, so that each is an incremental build.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -100,3 +101,24 @@ def test_the_same_source_is_the_same_kernel_to_the_byte(tmp_path: Path) -> None:
     assert first.key != again.key
     assert first.bzimage.read_bytes() == again.bzimage.read_bytes()
     assert first.bzimage.read_bytes() != other.bzimage.read_bytes()
+
+
+def test_what_is_not_compiled_makes_no_other_kernel(
+    kernel: KernelArtifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do tools that other kernels are built with, where they are installed."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool, answer in (("rustc", "rustc 1.95.0 (1 2026-04-14)"), ("pahole", "v1.30")):
+        (tools / tool).write_text(f"#!/bin/sh\necho '{answer}'\n")
+        (tools / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    folder = series(tmp_path / "series")
+    note = "--- /dev/null\n+++ b/drivers/vhost/NOTE\n@@ -0,0 +1 @@\n+planted\n"
+    (folder / "0001-dummy.patch").write_text(note)
+
+    noted = build_kernel(series=folder)
+
+    assert noted.key != kernel.key
+    assert noted.config.read_text() == kernel.config.read_text()
+    assert noted.content == kernel.content

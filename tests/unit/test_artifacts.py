@@ -11,6 +11,7 @@ from zclab.lab.artifacts import Artifacts
 
 KERNEL = KernelArtifact(
     key="k1",
+    content="c1",
     bzimage=Path("bzImage"),
     config=Path("config"),
     system_map=Path("System.map"),

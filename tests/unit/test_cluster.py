@@ -201,6 +201,7 @@ def test_without_workers_it_is_said_how_to_start_one(
 def a_lab() -> VirtualLab:
     kernel = KernelArtifact(
         key="k1",
+        content="c1",
         bzimage=CACHE / "bzImage",
         config=CACHE / "config",
         system_map=CACHE / "System.map",

@@ -104,8 +104,8 @@ def experiment(order_file: Path, outbox: Outbox) -> None:
     folder = Path(ON_HOST) / "access"
     folder.mkdir(mode=0o700)
     boot = GuestBoot(
-        kernel=Path(ON_HOST) / order.kernel_key / "bzImage",
-        kernel_key=order.kernel_key,
+        kernel=Path(ON_HOST) / order.kernel_name / "bzImage",
+        kernel_name=order.kernel_name,
         image=Path(ON_HOST) / order.image_key / "guest.cpio.gz",
         image_key=order.image_key,
     )

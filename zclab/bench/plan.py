@@ -99,7 +99,7 @@ class Order(Value):
     """
 
     lab: Lab
-    kernel_key: str
+    kernel_name: str
     image_key: str
     mtu: int
     offloads: Switch

@@ -114,7 +114,7 @@ def _write_host(virtual: VirtualLab, code: Mapping[str, Path], place: Path, init
     write_seed(
         seed,
         files={
-            f"{ON_HOST}/{artifacts.guest_kernel.key}/bzImage": artifacts.guest_kernel.bzimage,
+            f"{ON_HOST}/{artifacts.guest_kernel.content}/bzImage": artifacts.guest_kernel.bzimage,
             f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
             **{f"usr/lib/zclab/python/{name}": path for name, path in code.items()},
         },

@@ -82,7 +82,7 @@ class VirtualLab:
         """Return the order for the next part of the experiment."""
         return Order(
             lab=self.lab,
-            kernel_key=self.artifacts.guest_kernel.key,
+            kernel_name=self.artifacts.guest_kernel.content,
             image_key=self.artifacts.guest_image.key,
             mtu=self.mtu,
             offloads=self.offloads,

@@ -6,6 +6,7 @@ is built with the same compiler.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ Variant = Literal["default", "debug"]
 PATCHES = Path(__file__).parents[2] / "kernel-patches" / "6.12"
 PACKAGE = "linux-source-6.12"
 FRAGMENTS = ("base", "net", "host")
-RECIPE = 2
+RECIPE = 3
 """Raised with every change of this file that makes another kernel of the same inputs."""
 
 STEPS_PER_SYMBOL = 2.4
@@ -46,10 +47,13 @@ class KernelArtifact:
 
     ``version`` is what ``uname -r`` says in it, ``base`` the source it was made from: a Debian
     package's version, or ``tree-`` and a hash over a source tree. ``task_offsets`` is where
-    ``task_struct`` has the fields by which accounting knows a thread.
+    ``task_struct`` has the fields by which accounting knows a thread. ``content`` is a hash of the
+    kernel itself and names it where it is booted, so that kernels which are the same to the byte
+    give the same figures, whatever went into them.
     """
 
     key: str
+    content: str
     bzimage: Path
     config: Path
     system_map: Path
@@ -230,6 +234,9 @@ def _make(
     work: WorkTree, log: Path, *targets: str, on_line: Callable[[str], None] = lambda _: None
 ) -> None:
     argv = ["nice", f"-n{_NICENESS}", "make", "-C", str(work.tree), "O=build", "ARCH=x86"]
+    # Tools that this kernel is not built with: Kconfig would write down which ones are here, and
+    # the kernel has a copy of that.
+    argv += ["RUSTC=false", "PAHOLE=false"]
     if shutil.which("ccache"):
         argv.append("CC=ccache gcc")
     run_logged((*argv, *targets), cwd=work.tree, env=_env(work), log=log, on_line=on_line)
@@ -253,8 +260,11 @@ def _env(work: WorkTree) -> dict[str, str]:
 
 
 def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
+    with (artifact.path / "bzImage").open("rb") as bzimage:
+        content = hashlib.file_digest(bzimage, "sha256").hexdigest()[:32]
     return KernelArtifact(
         key=artifact.key,
+        content=content,
         bzimage=artifact.path / "bzImage",
         config=artifact.path / "config",
         system_map=artifact.path / "System.map",

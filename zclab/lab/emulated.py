@@ -171,7 +171,7 @@ def _start(
         folder / "seed.tar",
         keys=HostKeys(user=user, host=host),
         files={
-            f"{ON_HOST}/{artifacts.guest_kernel.key}/bzImage": artifacts.guest_kernel.bzimage,
+            f"{ON_HOST}/{artifacts.guest_kernel.content}/bzImage": artifacts.guest_kernel.bzimage,
             f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
             **{f"{CAPABILITIES}/{path.name}": path for path in sorted(capabilities.glob("*.xml"))},
         },

@@ -72,7 +72,7 @@ def opened(
     """
     boot = GuestBoot(
         kernel=artifacts.guest_kernel.bzimage,
-        kernel_key=artifacts.guest_kernel.key,
+        kernel_name=artifacts.guest_kernel.content,
         image=artifacts.guest_image.path,
         image_key=artifacts.guest_image.key,
     )

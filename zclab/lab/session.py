@@ -46,10 +46,10 @@ for link; do ip link delete "$link" 2>/dev/null; done
 
 @dataclass(frozen=True, kw_only=True)
 class GuestBoot:
-    """Kernel and image that guests boot, here, with the keys they were built under."""
+    """Kernel and image that guests boot, here, with what they are called on the host."""
 
     kernel: Path
-    kernel_key: str
+    kernel_name: str
     image: Path
     image_key: str
 
@@ -79,7 +79,7 @@ class Session:
     def guest_files(self) -> GuestFiles:
         """What guests boot from, on the host."""
         return GuestFiles(
-            kernel=f"{ON_HOST}/{self.boot.kernel_key}/bzImage",
+            kernel=f"{ON_HOST}/{self.boot.kernel_name}/bzImage",
             initrd=f"{ON_HOST}/{self.boot.image_key}/guest.cpio.gz",
             host_key=f"{ON_HOST}/guest_host_key",
             console_log=f"{ON_HOST}/console.log",
@@ -201,9 +201,9 @@ def sweep(lab: Lab, host: Runner, libvirt: Libvirt) -> None:
 
 
 def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
-    """Copy to the host what it does not have; folders are named by keys, so what is there fits."""
+    """Copy to the host what it does not have; folders are named by hashes: what is there fits."""
     wanted = {
-        f"{ON_HOST}/{boot.kernel_key}/bzImage": boot.kernel,
+        f"{ON_HOST}/{boot.kernel_name}/bzImage": boot.kernel,
         f"{ON_HOST}/{boot.image_key}/guest.cpio.gz": boot.image,
     }
     there = host.run(("ls", *wanted), check=False).stdout.split()
