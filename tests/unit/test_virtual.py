@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,11 +119,35 @@ def test_scratch_folders_of_killed_runs_go_and_those_in_use_stay(tmp_path: Path)
     killed.mkdir()
     (killed / "lock").touch()
     (killed / "initrd").touch()
+    (tmp_path / "virtual-killed-at-once").mkdir()
 
     with scratch(tmp_path) as first, scratch(tmp_path) as second:
         assert sorted(tmp_path.iterdir()) == sorted((first, second))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scratch_folder_that_is_just_being_made_is_nobody_else_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials side by side begin at the same moment."""
+    lock = fcntl.flock
+
+    def slow_lock(file: object, operation: int) -> None:
+        if not operation & fcntl.LOCK_NB:
+            time.sleep(0.05)
+        lock(file, operation)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fcntl, "flock", slow_lock)
+    together = threading.Barrier(4)
+
+    def use(_: int) -> bool:
+        with scratch(tmp_path) as folder:
+            together.wait(10)
+            return folder.is_dir()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(use, range(4))) == [True] * 4
 
 
 def test_an_initramfs_is_equal_from_equal_contents(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -17,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -178,19 +179,31 @@ def running(virtual: VirtualMachine, order: str, stop: threading.Event) -> Itera
 def scratch(root: Path) -> Iterator[Path]:
     """Make a folder for one machine's sockets and logs; it goes with the machine.
 
-    What killed zclabs left goes now: a folder whose lock nobody holds is nobody's.
+    What killed zclabs left goes now: a folder whose lock nobody holds is nobody's. One that is just
+    being made has no holder yet, so folders are made and looked at one at a time.
     """
     root.mkdir(parents=True, mode=0o700, exist_ok=True)
-    for left in root.glob(f"{_SCRATCH}*"):
-        with suppress(OSError), (left / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left)
-    with (
-        tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=root) as name,
-        (Path(name) / "lock").open("wb") as lock,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        with _turn_in(root):
+            for left in root.glob(f"{_SCRATCH}*"):
+                with suppress(OSError), (left / "lock").open("ab") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left)
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=root))
+            holder = stack.enter_context((Path(name) / "lock").open("wb"))
+            fcntl.flock(holder, fcntl.LOCK_EX)
         yield Path(name)
+
+
+@contextmanager
+def _turn_in(folder: Path) -> Iterator[None]:
+    """Be the only one that has a turn in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_initrd(path: Path, files: Mapping[str, Path]) -> None:
