@@ -6,7 +6,6 @@ is built with the same compiler.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from typing import Literal
 from zclab.build import kconfig, offsets
 from zclab.build.apt import Apt
 from zclab.build.buildlog import explained, parse_step
-from zclab.build.cache import Artifact, cache_dir, get_or_build, key_of, locked, prune
+from zclab.build.cache import Artifact, cache_dir, file_hash, get_or_build, key_of, locked, prune
 from zclab.build.command import build_env, output_of, run_logged
 from zclab.build.series import Series, read_series
 from zclab.build.source import Source, checkout, packaged
@@ -260,12 +259,11 @@ def _env(work: WorkTree) -> dict[str, str]:
 
 
 def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
-    with (artifact.path / "bzImage").open("rb") as bzimage:
-        content = hashlib.file_digest(bzimage, "sha256").hexdigest()[:32]
+    bzimage = artifact.path / "bzImage"
     return KernelArtifact(
         key=artifact.key,
-        content=content,
-        bzimage=artifact.path / "bzImage",
+        content=file_hash(bzimage)[:32],
+        bzimage=bzimage,
         config=artifact.path / "config",
         system_map=artifact.path / "System.map",
         task_offsets=json.loads((artifact.path / "task-offsets.json").read_text()),
