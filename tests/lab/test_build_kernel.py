@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from zclab.build.kernel import PATCHES, KernelArtifact, build_kernel
+from zclab.build.kernel import COMPILER, PATCHES, KernelArtifact, build_kernel
 from zclab.errors import BuildError
 
 pytestmark = pytest.mark.lab
@@ -101,6 +102,27 @@ def test_the_same_source_is_the_same_kernel_to_the_byte(tmp_path: Path) -> None:
     assert first.key != again.key
     assert first.bzimage.read_bytes() == again.bzimage.read_bytes()
     assert first.bzimage.read_bytes() != other.bzimage.read_bytes()
+
+
+def test_a_file_that_an_object_includes_is_no_older_than_the_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compressed kernel of the same length as another's was taken for the other once."""
+    if not shutil.which("ccache"):
+        pytest.skip("no ccache: nothing is cached")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CCACHE_DIR", str(tmp_path / "ccache"))
+    monkeypatch.setenv("CCACHE_DEPEND", "1")
+    (tmp_path / "piggy.S").write_text('.incbin "kernel.gz"\n')
+    made = []
+    for content in ("one", "two"):
+        (tmp_path / "kernel.gz").write_text(content)
+        argv = ("-Wp,-MMD,piggy.d", "-c", "-o", "piggy.o", "piggy.S")
+        subprocess.run(("sh", COMPILER, *argv), check=True)
+        made.append((tmp_path / "piggy.o").read_bytes())
+
+    assert b"one" in made[0]
+    assert b"two" in made[1]
 
 
 def test_what_is_not_compiled_makes_no_other_kernel(
