@@ -65,6 +65,51 @@ def test_small_frames_are_copied_by_design() -> None:
     assert evidence.contradictions == []
 
 
+RECEIVED = STREAM.model_copy(update={"direction": "rx"})
+ON = {"rx_zc_max_frame": 1518}
+
+
+def test_a_receive_trial_without_zero_copied_bytes_is_not_called_zerocopy() -> None:
+    evidence = Evidence()
+    Zerocopy._check_receive(
+        evidence, window(workload=RECEIVED, before=ON, after={**ON, "rx_copy_bytes": 1000})
+    )
+
+    assert evidence.facts == {"rx_zerocopy": "on", "rx_zerocopy_share": 0.0}
+    assert evidence.contradictions == ["only 0.0% of the payload was received without a copy"]
+
+
+def test_a_receive_trial_whose_payload_was_zero_copied_is_called_that() -> None:
+    evidence = Evidence()
+    Zerocopy._check_receive(
+        evidence,
+        window(
+            workload=RECEIVED,
+            before={**ON, "rx_zc_bytes": 70},
+            after={**ON, "rx_zc_bytes": 1050},
+        ),
+    )
+
+    assert evidence.facts["rx_zerocopy_share"] == 0.98
+    assert evidence.contradictions == []
+
+
+def test_a_nic_without_support_for_receive_zero_copy_claims_none() -> None:
+    evidence = Evidence()
+    Zerocopy._check_receive(evidence, window(workload=RECEIVED, after={"rx_zc_max_frame": 0}))
+
+    assert evidence.facts == {"rx_zerocopy": "off"}
+    assert evidence.contradictions == []
+
+
+def test_small_frames_have_to_be_received_without_a_copy_as_well() -> None:
+    small = RECEIVED.model_copy(update={"name": "UDP_STREAM", "message_bytes": 64})
+    evidence = Evidence()
+    Zerocopy._check_receive(evidence, window(workload=small, after=ON))
+
+    assert evidence.contradictions == ["only 0.0% of the payload was received without a copy"]
+
+
 def test_an_expectation_that_is_not_met_is_a_contradiction_with_both_sides() -> None:
     evidence = Evidence()
     evidence.expect("guest_driver", "e1000e", "virtio_net")

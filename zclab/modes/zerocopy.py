@@ -14,14 +14,17 @@ from zclab.modes.base import Attachment, Counters, Evidence, Window, peer_saw_it
 
 LINK = "mp0"
 MOST_OF_IT = 0.5
-"""The share of sent payload that must have been zero-copied for a stream to be called that."""
+"""The share of a stream's payload that must have been zero-copied for it to be called that."""
+
+ROOM = "rx_zc_max_frame"
+"""What a buffer must have room for. No counter: 0 while frames are copied, see mp.rst."""
 
 SMALL_FRAME_BYTES = 256
-"""vhost-net copies frames that are smaller, in every mode (VHOST_GOODCOPY_LEN)."""
+"""vhost-net copies frames to send that are smaller, in every mode (VHOST_GOODCOPY_LEN)."""
 
 
 class Zerocopy:
-    """Transmit without copying the payload; receive through the same ring, still by copying."""
+    """Transmit without copying the payload, and receive so where the NIC's driver can."""
 
     name: ModeName = "zerocopy"
 
@@ -56,10 +59,12 @@ class Zerocopy:
         evidence.facts["virtio_features"] = nic.virtio_features
         evidence.expect("host_link", netdev.kind_of(session.host, LINK), "mp")
         for name in sorted(window.after):
-            if grown := window.grown(name):
+            if name != ROOM and (grown := window.grown(name)):
                 evidence.facts[f"mp_{name}"] = grown
         if window.workload.direction == "tx":
             self._check_transmit(evidence, window)
+        elif window.workload.direction == "rx":
+            self._check_receive(evidence, window)
         peer_saw_it(evidence, window)
         return evidence
 
@@ -73,3 +78,16 @@ class Zerocopy:
             evidence.contradictions.append(f"only {share:.1%} of the payload was zero-copied")
         if not window.copies.get("zerocopy_sends"):
             evidence.contradictions.append("the copy probe saw no zero-copied send")
+
+    @staticmethod
+    def _check_receive(evidence: Evidence, window: Window) -> None:
+        room = window.after.get(ROOM, 0)
+        evidence.facts["rx_zerocopy"] = "on" if room else "off"
+        if not room:
+            return  # claims nothing: no support by the NIC's driver, GRO is on, or the MTU too long
+        share = window.grown("rx_zc_bytes") / window.payload_bytes
+        evidence.facts["rx_zerocopy_share"] = round(share, 4)
+        if share < MOST_OF_IT:
+            evidence.contradictions.append(
+                f"only {share:.1%} of the payload was received without a copy"
+            )
