@@ -161,7 +161,7 @@ def test_each_probe_reads_the_argument_that_holds_the_size() -> None:
         "p:zclab/from_guest _copy_from_iter bytes=$arg2",
         "p:zclab/from_guest_headers _copy_from_iter bytes=$arg2",
         "p:zclab/skb skb_copy_bits bytes=$arg4:s32",
-        "p:zclab/sent zerocopy_sg_from_iter",
+        "p:zclab/sent vhost_zerocopy_complete",
         "p:zclab/taken_back skb_copy_ubufs",
     ]
 

@@ -65,6 +65,17 @@ def test_small_frames_are_copied_by_design() -> None:
     assert evidence.contradictions == []
 
 
+def test_of_frames_that_may_go_alone_some_have_to_be_zero_copied() -> None:
+    lone = STREAM.model_copy(update={"name": "UDP_STREAM", "message_bytes": 1472})
+    some, none = Evidence(), Evidence()
+    sent = {"copies": {"zerocopy_sends": 1}, "workload": lone, "before": {"tx_zc_bytes": 0}}
+    Zerocopy._check_transmit(some, window(after={"tx_zc_bytes": 1}, **sent))
+    Zerocopy._check_transmit(none, window(after={"tx_zc_bytes": 0}, **sent))
+
+    assert some.contradictions == []
+    assert none.contradictions == ["only 0.0% of the payload was zero-copied"]
+
+
 RECEIVED = STREAM.model_copy(update={"direction": "rx"})
 ON = {"rx_zc_max_frame": 1518}
 

@@ -15,6 +15,8 @@ Which functions, and why no byte is counted twice (6.12):
   probed in their place. It calls itself only for skbs with a frag_list.
 - skb_copy_ubufs() has its own loop and no argument that says how much: it is counted in calls. It
   is what takes a zero-copied frame's pages back from the guest's memory after all.
+- vhost_zerocopy_complete() is called once for each frame that was offered by reference, when nobody
+  refers to the guest's pages any more: in an interrupt, on top of whichever thread.
 
 What stays unseen is memcpy() inlined into a driver: e1000e copies received frames under 256 bytes
 (copybreak), igb up to 256 bytes of header with legacy-rx. Both do so in every mode alike.
@@ -71,7 +73,7 @@ PROBES = (
     ),
     Probe(name="from_guest_headers", symbol="_copy_from_iter", size="$arg2", only=_IS_HEADER),
     Probe(name="skb", symbol="skb_copy_bits", size="$arg4:s32", only=_IS_NO_HEADER_PULL),
-    Probe(name="sent", symbol="zerocopy_sg_from_iter"),
+    Probe(name="sent", symbol="vhost_zerocopy_complete"),
     Probe(name="taken_back", symbol="skb_copy_ubufs"),
 )
 
@@ -162,7 +164,9 @@ class CopyCounts:
         found = {
             "frames_to_guest": self.total("to_guest_headers", roles),
             "frames_from_guest": self.total("from_guest_headers", roles),
-            "zerocopy_sends": self.total("sent", roles),
+            "zerocopy_sends": self.total(
+                "sent", dict.fromkeys(self.tallies.get("sent", ()), "nic")
+            ),
             "zerocopy_taken_back": self.total("taken_back", roles),
         }
         return {name: tally.calls for name, tally in found.items() if tally is not None}
