@@ -14,6 +14,7 @@ import pytest
 from tests.lab.traffic import both_ways
 from zclab.bench.guest import RunningGuest, running_guest
 from zclab.bench.plan import Boot
+from zclab.config import with_overrides
 from zclab.host import domain, netdev
 from zclab.host.guest import configure
 from zclab.lab import lifecycle as labs
@@ -66,13 +67,13 @@ def pinned_pages(host: Runner) -> int:
 
 
 @contextmanager
-def opened(lab: Lab, artifacts: Artifacts) -> Iterator[Session]:
+def opened(lab: Lab, artifacts: Artifacts, *, keep: bool = True) -> Iterator[Session]:
     """Open a lab without offloads, as with them the NIC's frames are merged, and so copied.
 
     When the guests are gone no more pages are pinned than before.
     """
     with labs.opened(
-        lab, artifacts, keep=True, mtu=1500, offloads="off", progress=silent
+        lab, artifacts, keep=keep, mtu=1500, offloads="off", progress=silent
     ) as session:
         before = pinned_pages(session.host)
         yield session
@@ -105,8 +106,8 @@ def disturb(session: Session, guest: RunningGuest, command: str) -> None:
     session.host.run(("env", *words, "sh", "-ec", command), timeout_s=120)
 
 
-def through_all(lab: Lab, artifacts: Artifacts) -> None:
-    with opened(lab, artifacts) as session, running_guest(session, ZEROCOPY) as guest:
+def through_all(lab: Lab, artifacts: Artifacts, *, keep: bool = True) -> None:
+    with opened(lab, artifacts, keep=keep) as session, running_guest(session, ZEROCOPY) as guest:
         with both_ways(session, guest.runner) as traffic:
             for name, (do, undo) in HOST.items():
                 print(name)  # noqa: T201 - pytest shows it where the test fails
@@ -123,6 +124,11 @@ def through_all(lab: Lab, artifacts: Artifacts) -> None:
 @pytest.mark.usefixtures("lab_up")
 def test_data_arrives_as_it_was_sent_whatever_the_host_does(lab: Lab, artifacts: Artifacts) -> None:
     through_all(lab, artifacts)
+
+
+@pytest.mark.nightly
+def test_data_arrives_as_it_was_sent_by_igb(own_lab: Lab, artifacts: Artifacts) -> None:
+    through_all(with_overrides(own_lab, nic="igb"), artifacts, keep=False)
 
 
 def kill_guest(session: Session, guest: RunningGuest) -> None:

@@ -12,11 +12,15 @@ import pytest
 
 from zclab.build.kernel import PATCHES, debian_tree
 from zclab.build.series import apply_series, copy_touched, read_series
+from zclab.config import with_overrides
 from zclab.host import netdev
 from zclab.host.console import ConsoleWatch
+from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
+from zclab.lab.artifacts import Artifacts
 from zclab.lab.lifecycle import console_of
 from zclab.model import Lab
+from zclab.progress import silent
 
 pytestmark = pytest.mark.lab
 
@@ -75,6 +79,14 @@ def judge(results: dict[str, str]) -> None:
 
 def test_the_mp_device_passes_its_selftests(lab: Lab, lab_up: Access, programs: Path) -> None:
     judge(run_selftests(lab, lab_up, programs))
+
+
+@pytest.mark.nightly
+def test_the_mp_device_passes_its_selftests_on_igb(
+    own_lab: Lab, artifacts: Artifacts, programs: Path
+) -> None:
+    lab = with_overrides(own_lab, nic="igb")
+    judge(run_selftests(lab, labs.up(lab, artifacts, with_me=True, progress=silent), programs))
 
 
 @pytest.mark.nightly
