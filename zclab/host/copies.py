@@ -124,14 +124,19 @@ class CopyCounts:
 
     tallies: Mapping[ProbeName, Mapping[int, Tally]]
 
-    def total(self, probe: ProbeName, roles: Mapping[int, ThreadRole]) -> Tally | None:
-        """Return what the host's threads did on the guest's behalf, None without the probe."""
+    def total(
+        self, probe: ProbeName, roles: Mapping[int, ThreadRole] | None = None
+    ) -> Tally | None:
+        """Return what the host's threads did on the guest's behalf, None without the probe.
+
+        Without ``roles`` it is what all threads did.
+        """
         if probe not in self.tallies:
             return None
         ours = [
             tally
             for tid, tally in self.tallies[probe].items()
-            if roles.get(tid, "rest") in _GUEST_ROLES
+            if roles is None or roles.get(tid, "rest") in _GUEST_ROLES
         ]
         return Tally(
             calls=sum(tally.calls for tally in ours), bytes=sum(tally.bytes for tally in ours)
@@ -164,9 +169,8 @@ class CopyCounts:
         found = {
             "frames_to_guest": self.total("to_guest_headers", roles),
             "frames_from_guest": self.total("from_guest_headers", roles),
-            "zerocopy_sends": self.total(
-                "sent", dict.fromkeys(self.tallies.get("sent", ()), "nic")
-            ),
+            # It is any thread that happens to find out that a frame has been sent.
+            "zerocopy_sends": self.total("sent"),
             "zerocopy_taken_back": self.total("taken_back", roles),
         }
         return {name: tally.calls for name, tally in found.items() if tally is not None}
