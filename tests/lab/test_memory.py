@@ -98,7 +98,7 @@ def test_memory_is_reclaimed_under_traffic(lab: Lab, artifacts: Artifacts, mode:
     if mode == "passthrough":
         assert swapped < SIZE / 4  # QEMU's own
     else:
-        assert swapped > SIZE / 2
+        assert swapped >= SIZE / 4
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -125,7 +125,7 @@ def test_memory_is_merged_under_traffic(lab: Lab, artifacts: Artifacts, mode: Mo
     if mode == "passthrough":
         assert merged < SIZE / 4
     else:
-        assert merged > SIZE / 2
+        assert merged >= SIZE / 4
 
 
 def ksm(session: Session, name: str) -> int:
