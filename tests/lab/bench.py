@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from zclab.bench.plan import Part, plan
+from zclab.bench.plan import Boot, Part, plan
 from zclab.bench.run import lab_for
 from zclab.bench.run import run as run_plan
 from zclab.errors import LabError
+from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
+from zclab.lab.session import Session
 from zclab.model import Lab, ModeName, Switch, Workload
 from zclab.progress import silent
 from zclab.results import Results
@@ -40,3 +43,15 @@ def run(
     if failed := [f"{t.mode}: {t.reason}" for t in results.trials if t.status == "failed"]:
         raise LabError("; ".join(failed))
     return results
+
+
+def opened(
+    lab: Lab, artifacts: Artifacts, *, keep: bool = True, offloads: Switch = "on"
+) -> AbstractContextManager[Session]:
+    """Open a lab for a test that boots guests itself; ``keep`` leaves it up."""
+    return labs.opened(lab, artifacts, keep=keep, mtu=1500, offloads=offloads, progress=silent)
+
+
+def boot_in(mode: ModeName) -> Boot:
+    """Return the boot of a guest that no trial of a plan is run in."""
+    return Boot(number=0, mode=mode, repetition=0, trials=())

@@ -11,23 +11,22 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.lab.bench import boot_in, opened
 from tests.lab.traffic import both_ways
 from zclab.bench.guest import RunningGuest, running_guest
-from zclab.bench.plan import Boot
 from zclab.config import with_overrides
 from zclab.host import domain, netdev
 from zclab.host.guest import configure
-from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import Lab
 from zclab.modes.zerocopy import LINK
-from zclab.progress import silent
 from zclab.runner import Runner, read_text, wait_until
+from zclab.units import MIB
 
 pytestmark = pytest.mark.lab
 
-ZEROCOPY = Boot(number=0, mode="zerocopy", repetition=0, trials=())
+ZEROCOPY = boot_in("zerocopy")
 
 MIRROR = """
 tc qdisc add dev $nic clsact
@@ -35,7 +34,7 @@ for way in ingress egress; do
     tc filter add dev $nic $way matchall action mirred egress mirror dev lo
 done
 """
-# Each is done and undone, with some traffic in between. $nic, $peer and $domain are the names.
+# Each is done and undone, with some traffic in between. $nic and $domain are names.
 HOST: Mapping[str, tuple[str, str]] = {
     "capture": ("tcpdump -c 1000 -w /dev/null -i $nic 2> /dev/null", "true"),
     "merged frames": ("ethtool -K $nic gro on", "ethtool -K $nic gro off"),
@@ -67,14 +66,12 @@ def pinned_pages(host: Runner) -> int:
 
 
 @contextmanager
-def opened(lab: Lab, artifacts: Artifacts, *, keep: bool = True) -> Iterator[Session]:
+def unpinned(lab: Lab, artifacts: Artifacts, *, keep: bool = True) -> Iterator[Session]:
     """Open a lab without offloads, as with them the NIC's frames are merged, and so copied.
 
     When the guests are gone no more pages are pinned than before.
     """
-    with labs.opened(
-        lab, artifacts, keep=keep, mtu=1500, offloads="off", progress=silent
-    ) as session:
+    with opened(lab, artifacts, keep=keep, offloads="off") as session:
         before = pinned_pages(session.host)
         yield session
         wait_until(
@@ -101,13 +98,15 @@ def wait_for_zerocopy(session: Session) -> None:
 
 
 def disturb(session: Session, guest: RunningGuest, command: str) -> None:
-    names = {"nic": session.nic, "peer": session.peer_nic, "domain": guest.domain.name}
-    words = [f"{key}={value}" for key, value in names.items()]
-    session.host.run(("env", *words, "sh", "-ec", command), timeout_s=120)
+    names = (f"nic={session.nic}", f"domain={guest.domain.name}")
+    session.host.run(("env", *names, "sh", "-ec", command), timeout_s=120)
 
 
 def through_all(lab: Lab, artifacts: Artifacts, *, keep: bool = True) -> None:
-    with opened(lab, artifacts, keep=keep) as session, running_guest(session, ZEROCOPY) as guest:
+    with (
+        unpinned(lab, artifacts, keep=keep) as session,
+        running_guest(session, ZEROCOPY) as guest,
+    ):
         with both_ways(session, guest.runner) as traffic:
             for name, (do, undo) in HOST.items():
                 print(name)  # noqa: T201 - pytest shows it where the test fails
@@ -118,7 +117,7 @@ def through_all(lab: Lab, artifacts: Artifacts, *, keep: bool = True) -> None:
                 traffic.wait_for_more()
                 wait_for_zerocopy(session)
             moved = traffic.finish()
-        assert moved > len(HOST) * 2**20
+        assert moved > len(HOST) * MIB
 
 
 @pytest.mark.usefixtures("lab_up")
@@ -154,7 +153,7 @@ def unbind_driver(session: Session, _guest: RunningGuest) -> None:
 def test_whatever_ends_under_traffic_the_next_guest_finds_all_well(
     lab: Lab, artifacts: Artifacts, end: Callable[[Session, RunningGuest], None]
 ) -> None:
-    with opened(lab, artifacts) as session:
+    with unpinned(lab, artifacts) as session:
         with running_guest(session, ZEROCOPY) as guest, both_ways(session, guest.runner):
             wait_for_zerocopy(session)
             end(session, guest)
@@ -180,7 +179,7 @@ def test_a_guest_that_reboots_under_traffic_goes_on(
         return plain(*args).replace("<on_reboot>destroy<", "<on_reboot>restart<")  # type: ignore[arg-type]
 
     monkeypatch.setattr(domain, "domain_xml", rebooting)
-    with opened(lab, artifacts) as session, running_guest(session, ZEROCOPY) as guest:
+    with unpinned(lab, artifacts) as session, running_guest(session, ZEROCOPY) as guest:
         for _ in range(2):
             with both_ways(session, guest.runner):
                 wait_for_zerocopy(session)
@@ -226,7 +225,10 @@ done
 @pytest.mark.timeout(2400)
 @pytest.mark.usefixtures("debug_lab_up")
 def test_allocations_may_fail(debug_lab: Lab, debug_artifacts: Artifacts) -> None:
-    with opened(debug_lab, debug_artifacts) as session, running_guest(session, ZEROCOPY) as guest:
+    with (
+        unpinned(debug_lab, debug_artifacts) as session,
+        running_guest(session, ZEROCOPY) as guest,
+    ):
         pid = f"pid={guest.roles.qemu_pid}"
         with both_ways(session, guest.runner) as traffic:
             for which in (ATOMIC, WORKER):

@@ -14,15 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.bench import boot_in, opened
 from zclab.bench.guest import RunningGuest, running_guest
-from zclab.bench.plan import Boot, select_workloads
+from zclab.bench.plan import select_workloads
 from zclab.config import with_overrides
 from zclab.lab import emulated, machine
-from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab, ModeName, NicModel
 from zclab.netperf import netperf_argv
-from zclab.progress import silent
 from zclab.units import MIB
 
 pytestmark = pytest.mark.lab
@@ -101,12 +100,9 @@ def test_the_nic_itself_writes_the_guests_memory(
     lab = with_overrides(own_lab, nic=nic)
     shares: dict[ModeName, float] = {}
     modes: tuple[ModeName, ...] = ("vhost", "zerocopy")
-    with labs.opened(
-        lab, artifacts, keep=False, mtu=1500, offloads="off", progress=silent
-    ) as session:
+    with opened(lab, artifacts, keep=False, offloads="off") as session:
         for mode in modes:
-            boot = Boot(number=0, mode=mode, repetition=0, trials=())
-            with running_guest(session, boot) as guest:
+            with running_guest(session, boot_in(mode)) as guest:
                 sender, target = guest.sender(workload)
                 written: list[tuple[int, int]] = []
                 with traced(emulated.folder_of(lab.name), written):

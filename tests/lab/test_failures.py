@@ -8,22 +8,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.lab.bench import opened
 from zclab.bench import guest
 from zclab.bench.plan import Boot, plan, select_workloads
 from zclab.build.image import build_guest_image
 from zclab.errors import BuildError, CommandError, KernelReportError
 from zclab.lab import emulated, machine
-from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import Lab
-from zclab.progress import silent
 from zclab.runner import wait_until
 
 pytestmark = pytest.mark.lab
@@ -39,10 +37,6 @@ def boots_of(lab: Lab) -> list[Boot]:
         workloads=select_workloads(names=("TCP_RR",), duration_s=1.0),
         repetitions=1,
     )
-
-
-def opened(lab: Lab, artifacts: Artifacts, *, keep: bool = True) -> AbstractContextManager[Session]:
-    return labs.opened(lab, artifacts, keep=keep, mtu=1500, offloads="on", progress=silent)
 
 
 def ended(folder: Path) -> bool:

@@ -10,14 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.lab.bench import boot_in, opened
 from tests.lab.traffic import both_ways
 from zclab.bench.guest import RunningGuest, running_guest
-from zclab.bench.plan import Boot
-from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import Lab, ModeName
-from zclab.progress import silent
 from zclab.runner import Runner, read_text, wait_until, write_text
 from zclab.units import MIB
 
@@ -54,12 +52,9 @@ def done_and_undone(host: Runner, do: str, undo: str) -> Iterator[None]:
 def in_mode(
     lab: Lab, artifacts: Artifacts, mode: ModeName
 ) -> Iterator[tuple[Session, RunningGuest]]:
-    boot = Boot(number=0, mode=mode, repetition=0, trials=())
     with (
-        labs.opened(
-            lab, artifacts, keep=True, mtu=1500, offloads="off", progress=silent
-        ) as session,
-        running_guest(session, boot) as guest,
+        opened(lab, artifacts, offloads="off") as session,
+        running_guest(session, boot_in(mode)) as guest,
     ):
         yield session, guest
 
