@@ -95,23 +95,34 @@ def traced(folder: Path, written: list[tuple[int, int]]) -> Iterator[None]:
 def test_the_nic_itself_writes_the_guests_memory(
     own_lab: Lab, artifacts: Artifacts, nic: NicModel
 ) -> None:
-    """In mode zerocopy, and never in mode vhost."""
+    """As often as the mp device says in mode zerocopy, and never in mode vhost.
+
+    How often that is depends on the machine that the lab runs on: where the guest does not get to
+    refill its virtqueue within two jiffies, the next 1024 frames are copied, see mp.rst.
+    """
     workload = select_workloads(names=("TCP_STREAM",), directions=("rx",))[0]
     lab = with_overrides(own_lab, nic=nic)
-    shares: dict[ModeName, float] = {}
+    inside: dict[ModeName, int] = {}
+    counted: dict[ModeName, int] = {}
     modes: tuple[ModeName, ...] = ("vhost", "zerocopy")
     with opened(lab, artifacts, keep=False, offloads="off") as session:
         for mode in modes:
             with running_guest(session, boot_in(mode)) as guest:
                 sender, target = guest.sender(workload)
                 written: list[tuple[int, int]] = []
+                before = guest.mode.counters(session)
                 with traced(emulated.folder_of(lab.name), written):
                     sender.run(netperf_argv(workload, target=target, amount=16 * MIB))
                 pages = guest_pages(guest)
+                after = guest.mode.counters(session)
             assert len(pages) > 10_000
             assert len(written) > 10 * MIB / 1500
-            inside = [all(addr // PAGE_BYTES in pages for addr in piece) for piece in written]
-            shares[mode] = sum(inside) / len(inside)
+            inside[mode] = sum(
+                all(addr // PAGE_BYTES in pages for addr in piece) for piece in written
+            )
+            counted[mode] = after.get("rx_zc_packets", 0) - before.get("rx_zc_packets", 0)
 
-    assert shares["vhost"] == 0
-    assert shares["zerocopy"] >= 0.9
+    assert inside["vhost"] == counted["vhost"] == 0
+    assert inside["zerocopy"] > len(written) / 2
+    # The device counts the connection's few small frames, too.
+    assert inside["zerocopy"] == pytest.approx(counted["zerocopy"], rel=0.01)

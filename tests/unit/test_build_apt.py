@@ -90,3 +90,22 @@ def test_an_unknown_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     with pytest.raises(BuildError, match="Debian trixie has no package linux-source-9"):
         apt.Apt(tmp_path).candidate("linux-source-9")
+
+
+@pytest.mark.parametrize(
+    ("asked", "updates", "found"),
+    [("", 0, "6.12.107-1"), ("6.12.99-1", 0, "6.12.107-1"), ("6.12.117-1", 1, "6.12.117-1")],
+)
+def test_lists_that_are_older_than_what_is_asked_for_are_fetched_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: str, updates: int, found: str
+) -> None:
+    """A series that was brought up to a new kernel does not meet the old one for ever."""
+    archive = ["6.12.107-1"]
+    debian = apt.Apt(tmp_path)
+    monkeypatch.setattr(apt, "_run", lambda *_: f"Version: {archive[-1]}\n")
+    monkeypatch.setattr(debian, "update", lambda: archive.append("6.12.117-1"))
+    (tmp_path / "apt/lists").mkdir(parents=True)
+    (tmp_path / "apt/lists/mirror_Packages").touch()
+
+    assert debian.candidate("linux-source-6.12", at_least=asked) == found
+    assert len(archive) == 1 + updates

@@ -146,12 +146,22 @@ def test_fuzz_is_not(folder: Path, tree: Path, text: str) -> None:
         apply_series(read_series(folder), tree, target="linux-source-6.12 6.12.9")
 
     for words in (
-        "patches/1.patch: does not apply to linux-source-6.12 6.12.9",
+        "patches/1.patch: does not apply to linux-source-6.12 6.12.9: ",
         "net/one.c, hunk 1, at line 1:",
         "  +-- two",
         "git am",
     ):
         assert words in str(caught.value)
+
+
+def test_an_error_says_what_the_series_was_made_for(folder: Path, tree: Path) -> None:
+    listed = folder / "series"
+    listed.write_text(f"# base: 6.12.7-1\n{listed.read_text()}")
+    (tree / "net/one.c").write_text("other\n")
+
+    assert read_series(folder).base == "6.12.7-1"
+    with pytest.raises(BuildError, match=r"apply to 6\.12\.9-1 \(the series is for 6\.12\.7-1\)"):
+        apply_series(read_series(folder), tree, target="6.12.9-1")
 
 
 def test_a_patch_to_a_file_that_is_gone_names_the_file(folder: Path, tree: Path) -> None:

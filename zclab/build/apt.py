@@ -64,10 +64,17 @@ class Apt:
         with locked("apt", progress=self._progress):
             self._update()
 
-    def candidate(self, package: str) -> str:
-        """Return the version of a binary package."""
-        shown = self._apt("apt-cache", "show", "--no-all-versions", package)
-        return _version(shown, package)
+    def candidate(self, package: str, *, at_least: str = "") -> str:
+        """Return the version of a binary package.
+
+        Lists that only know of one before ``at_least`` are older than whoever asks: they are
+        fetched anew, once.
+        """
+        version = self._candidate(package)
+        if at_least and _older(version, at_least):
+            self.update()
+            version = self._candidate(package)
+        return version
 
     def source_version(self, package: str) -> str:
         """Return the version of a source package."""
@@ -108,6 +115,10 @@ class Apt:
             memo.write_text(json.dumps(dict(sorted(found))))
         resolved: dict[str, str] = json.loads(memo.read_text())
         return resolved
+
+    def _candidate(self, package: str) -> str:
+        shown = self._apt("apt-cache", "show", "--no-all-versions", package)
+        return _version(shown, package)
 
     def _release(self) -> dict[str, Path]:
         """Return the signed file that decides what the lists are; empty before they are fetched."""
@@ -197,6 +208,15 @@ def _version(shown: str, package: str) -> str:
     if not found:
         raise BuildError(f"apt: Debian {SUITE} has no package {package}")
     return found[1]
+
+
+def _older(version: str, than: str) -> bool:
+    """Compare as Debian does; see deb-version(7)."""
+    argv = ("dpkg", "--compare-versions", version, "lt", than)
+    try:
+        return subprocess.run(argv, check=False).returncode == 0
+    except FileNotFoundError as exc:
+        raise missing(argv[0]) from exc
 
 
 def _run(argv: Sequence[str], cwd: Path | None = None) -> str:

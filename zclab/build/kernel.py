@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -104,9 +105,11 @@ def build_kernel(
     None for the kernel without one; ``update`` asks the mirror for the newest package first.
     Raises ConfigError for a series or fragment that makes no sense, and BuildError otherwise.
     """
+    patches = read_series(series)
+    debian = partial(_debian, at_least=patches.base, update=update, progress=progress)
     recipe = Recipe(
-        source=checkout(source) if source else _debian(update=update, progress=progress),
-        series=read_series(series),
+        source=checkout(source) if source else debian(),
+        series=patches,
         fragments=_fragments(series, variant),
         variant=variant,
     )
@@ -134,12 +137,12 @@ def _fragments(series: Path | None, variant: Variant) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _debian(*, update: bool, progress: Progress) -> Source:
+def _debian(*, at_least: str = "", update: bool, progress: Progress) -> Source:
     """Return the source that Debian 13 has; the archive keeps only the newest of a branch."""
     apt = Apt(progress=progress)
     if update:
         apt.update()
-    version = apt.candidate(PACKAGE)
+    version = apt.candidate(PACKAGE, at_least=at_least)
 
     def unpack(folder: Path) -> None:
         tarball = f"./usr/src/{PACKAGE}.tar.xz"

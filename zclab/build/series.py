@@ -15,6 +15,7 @@ from zclab.errors import BuildError, ConfigError
 
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _HUNK_LINES = 20
+_BASE = re.compile(r"# base: (\S+)")
 _FILE = re.compile(r"(?:---|\+\+\+) [^/\s]+/([^\t]+)(?:\t.*)?|rename (?:from|to) (.+)")
 
 
@@ -28,11 +29,16 @@ class Patch:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Patches in the order in which they apply; ``hash`` is over their content."""
+    """Patches in the order in which they apply; ``hash`` is over their content.
+
+    ``base`` is the version of the source that they were made for, empty where a line
+    ``# base: VERSION`` of the series does not say.
+    """
 
     folder: Path | None
     patches: tuple[Patch, ...]
     hash: str
+    base: str = ""
 
     @property
     def touched(self) -> frozenset[str]:
@@ -69,7 +75,13 @@ def read_series(folder: Path | None) -> Series:
     digest = hashlib.sha256()
     for patch in patches:
         digest.update(patch.path.read_bytes())
-    return Series(folder=folder, patches=patches, hash=digest.hexdigest()[:16])
+    bases = [found[1] for line in lines if (found := _BASE.fullmatch(line.strip()))]
+    return Series(
+        folder=folder,
+        patches=patches,
+        hash=digest.hexdigest()[:16],
+        base=bases[0] if bases else "",
+    )
 
 
 def apply_series(series: Series, tree: Path, *, target: str) -> None:
@@ -78,6 +90,8 @@ def apply_series(series: Series, tree: Path, *, target: str) -> None:
     Raises BuildError that names the patch, the file and the first hunk that does not apply;
     ``target`` is what the error calls the tree. The tree is spoilt then.
     """
+    if series.base:
+        target += f" (the series is for {series.base})"
     for patch in series.patches:
         _apply(patch, tree, target)
 
