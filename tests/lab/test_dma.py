@@ -98,7 +98,7 @@ def test_the_nic_itself_writes_the_guests_memory(
     """As often as the mp device says in mode zerocopy, and never in mode vhost.
 
     How often that is depends on the machine that the lab runs on: where the guest does not get to
-    refill its virtqueue within two jiffies, the next 1024 frames are copied, see mp.rst.
+    refill its virtqueue within two jiffies, the next 1024 frames are copied (decision 19).
     """
     workload = select_workloads(names=("TCP_STREAM",), directions=("rx",))[0]
     lab = with_overrides(own_lab, nic=nic)
