@@ -22,7 +22,7 @@ from zclab.lab.session import Session
 from zclab.model import Lab
 from zclab.modes.zerocopy import LINK
 from zclab.runner import Runner, read_text, wait_until
-from zclab.units import MIB
+from zclab.units import GIB, MIB
 
 pytestmark = pytest.mark.lab
 
@@ -128,6 +128,32 @@ def test_data_arrives_as_it_was_sent_whatever_the_host_does(lab: Lab, artifacts:
 @pytest.mark.nightly
 def test_data_arrives_as_it_was_sent_by_igb(own_lab: Lab, artifacts: Artifacts) -> None:
     through_all(with_overrides(own_lab, nic="igb"), artifacts, keep=False)
+
+
+LOSS = "tc qdisc replace dev {nic} root netem loss 0.2% limit 1000"
+RECONFIGURED = ("few posted buffers", "small ring", "MTU 9000", "no checksums")
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(2400)
+def test_a_gibibyte_each_way_arrives_as_it_was_sent(own_lab: Lab, artifacts: Artifacts) -> None:
+    """While frames are lost both ways, and the NIC has few buffers or is set up anew."""
+    with (
+        unpinned(own_lab, artifacts, keep=False) as session,
+        running_guest(session, ZEROCOPY) as guest,
+    ):
+        for runner, nic in ((session.host, session.nic), (session.peer, session.peer_nic)):
+            runner.run(tuple(LOSS.format(nic=nic).split()))
+        with both_ways(session, guest.runner) as traffic:
+            for name in RECONFIGURED * 4:
+                do, undo = HOST[name]
+                disturb(session, guest, do)
+                traffic.wait_for_more(36 * MIB)
+                disturb(session, guest, undo)
+                traffic.wait_for_more(36 * MIB)
+                wait_for_zerocopy(session)
+            moved = traffic.finish()
+        assert moved >= 2 * GIB
 
 
 def kill_guest(session: Session, guest: RunningGuest) -> None:

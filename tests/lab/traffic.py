@@ -46,17 +46,19 @@ class Traffic:
     senders: tuple[Process, Process]
     receivers: tuple[Process, Process]
 
-    def wait_for_more(self) -> None:
-        """Wait until one more MiB has crossed the cable, each way."""
+    def wait_for_more(self, amount: int = MIB) -> None:
+        """Wait until so many more bytes have crossed the cable, each way."""
         peer, nic = self.session.peer, self.session.peer_nic
         names = ("rx_bytes", "tx_bytes")
         before = netdev.statistics(peer, nic)
 
         def moved() -> bool:
             now = netdev.statistics(peer, nic)
-            return all(now[name] - before[name] >= MIB for name in names)
+            return all(now[name] - before[name] >= amount for name in names)
 
-        wait_until(moved, what="one more MiB, each way", deadline_s=GOES_ON_S, interval_s=0.5)
+        wait_until(
+            moved, what=f"{amount} more bytes, each way", deadline_s=GOES_ON_S, interval_s=0.5
+        )
 
     def finish(self) -> int:
         """Stop sending, compare what was sent with what arrived; return the bytes in both ways."""
