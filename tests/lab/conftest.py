@@ -7,9 +7,9 @@
 | lab_up      | function | that lab, up; the first test that wants it starts it  |
 | own_lab     | function | a lab of the test's own, to be broken                 |
 
-QEMU's multi-threaded TCG loses a host, or a process on it, about once in a hundred guest boots. A
-test that ends with the error of a lost host, guest or command is therefore run once more, which
-pytest counts in its last line. Wrong results, and what kernels report, are not tried again.
+A test that ends with the error of a lost host, guest or command is run once more, which pytest
+counts in its last line: until the emulator was mended, one guest boot in a hundred was lost. Wrong
+results, and what kernels report, are not tried again.
 
 ``debug_artifacts``, ``debug_lab`` and ``debug_lab_up`` are the first three with the debug kernel
 for the host, for nightly tests.
