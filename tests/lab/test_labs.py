@@ -44,7 +44,7 @@ def test_two_labs_run_side_by_side_and_go_without_a_trace(
     assert machine.processes(second.folder) == []
     assert sorted(path.name for path in second.folder.iterdir()) == [
         "console.log",
-        "cpu-reset.log",
+        "debug.log",
         "emulator.log",
         "lock",
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from zclab.host.guest import features_from_bits
 from zclab.model import Workload
 from zclab.modes import MODES
-from zclab.modes.base import Evidence, Window, peer_saw_it
+from zclab.modes.base import Evidence, NicWrites, Window, peer_saw_it
 from zclab.modes.passthrough import vfio_interrupts
 from zclab.modes.zerocopy import Zerocopy
 
@@ -87,7 +87,7 @@ def test_a_receive_trial_without_zero_copied_bytes_is_not_called_zerocopy() -> N
     )
 
     assert evidence.facts == {"rx_zerocopy": "on", "rx_zerocopy_share": 0.0}
-    assert evidence.contradictions == ["only 0.0% of the payload was received without a copy"]
+    assert evidence.contradictions == ["only 0.0% was received without a copy"]
 
 
 def test_a_receive_trial_whose_payload_was_zero_copied_is_called_that() -> None:
@@ -96,13 +96,48 @@ def test_a_receive_trial_whose_payload_was_zero_copied_is_called_that() -> None:
         evidence,
         window(
             workload=RECEIVED,
-            before={**ON, "rx_zc_bytes": 70},
-            after={**ON, "rx_zc_bytes": 1050},
+            before={**ON, "rx_zc_bytes": 70, "rx_copy_bytes": 10},
+            after={**ON, "rx_zc_bytes": 1050, "rx_copy_bytes": 30},
         ),
     )
 
     assert evidence.facts["rx_zerocopy_share"] == 0.98
     assert evidence.contradictions == []
+
+
+def test_no_more_than_everything_is_zero_copied() -> None:
+    """A frame's headers are a large part of it where the payload is 64 bytes."""
+    evidence = Evidence()
+    Zerocopy._check_receive(
+        evidence,
+        window(workload=RECEIVED, payload_bytes=640, after={**ON, "rx_zc_bytes": 1060}),
+    )
+
+    assert evidence.facts["rx_zerocopy_share"] == 1.0
+
+
+def nic_writes(to_guest_bytes: int) -> NicWrites:
+    return NicWrites(
+        to_guest_bytes=to_guest_bytes, before={"rx_zc_bytes": 500}, after={"rx_zc_bytes": 1500}
+    )
+
+
+def test_what_the_nic_wrote_to_the_guest_is_what_the_mp_device_counted() -> None:
+    agreed, less, more = Evidence(), Evidence(), Evidence()
+    after = {**ON, "rx_zc_bytes": 1000}
+    for evidence, written in ((agreed, 990), (less, 940), (more, 1060)):
+        Zerocopy._check_receive(
+            evidence, window(workload=RECEIVED, after=after, nic_writes=nic_writes(written))
+        )
+
+    assert agreed.facts["nic_to_guest_bytes"] == 990
+    assert agreed.contradictions == []
+    assert less.contradictions == [
+        "the NIC wrote 940 bytes to the guest's memory, and the mp device counted 1000"
+    ]
+    assert more.contradictions == [
+        "the NIC wrote 1060 bytes to the guest's memory, and the mp device counted 1000"
+    ]
 
 
 def test_a_nic_without_support_for_receive_zero_copy_claims_none() -> None:
@@ -118,7 +153,7 @@ def test_small_frames_have_to_be_received_without_a_copy_as_well() -> None:
     evidence = Evidence()
     Zerocopy._check_receive(evidence, window(workload=small, after=ON))
 
-    assert evidence.contradictions == ["only 0.0% of the payload was received without a copy"]
+    assert evidence.contradictions == ["only 0.0% was received without a copy"]
 
 
 def test_an_expectation_that_is_not_met_is_a_contradiction_with_both_sides() -> None:

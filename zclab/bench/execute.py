@@ -11,10 +11,10 @@ from zclab.bench import integrity
 from zclab.bench.guest import RunningGuest, running_guest
 from zclab.bench.plan import Boot, Planned
 from zclab.errors import CommandError, KernelReportError, ParseError, TrialError, ZclabError
-from zclab.host import copies, cpu, netdev
+from zclab.host import copies, cpu, memory, netdev
 from zclab.lab.session import Session
 from zclab.model import ModeName, ThreadRole, Workload
-from zclab.modes.base import Evidence, Window
+from zclab.modes.base import Evidence, NicWrites, Window
 from zclab.netperf import NetperfResult, netperf_argv, parse
 from zclab.progress import Progress
 from zclab.results import Sample, Status, Trial, samples
@@ -176,7 +176,7 @@ def _observe(
     )
     figures = {**result.figures, **use.figures(**moved)}
     roles = cpu.thread_roles(after, guest.roles)
-    seen = _count_copies(guest, planned, roles, figures)
+    seen, nic_writes = _count_copies(guest, planned, roles, figures)
     way = {"rx": ("tx_bytes",), "tx": ("rx_bytes",), None: ("rx_bytes", "tx_bytes")}
     window = Window(
         workload=workload,
@@ -186,6 +186,7 @@ def _observe(
         payload_bytes=result.payload_bytes,
         transactions=result.transactions,
         copies=seen,
+        nic_writes=nic_writes,
     )
     return window, figures
 
@@ -235,12 +236,12 @@ def _count_copies(
     planned: Planned,
     roles: Mapping[int, ThreadRole],
     figures: dict[str, float],
-) -> dict[str, int]:
-    """Move some more of the workload with the copy probes in place."""
+) -> tuple[dict[str, int], NicWrites | None]:
+    """Move some more of the workload with the copy probes in place, and watch the NIC."""
     workload = planned.workload
     amount = PROBED_TRANSACTIONS if workload.direction is None else PROBED_BYTES
     sender, target = guest.sender(workload)
-    with copies.probing(guest.session.host):
+    with _watching_nic(guest, workload) as nic_writes, copies.probing(guest.session.host):
         output = sender.run(
             netperf_argv(workload, target=target, amount=amount), timeout_s=120
         ).stdout
@@ -252,7 +253,30 @@ def _count_copies(
         copied = counts.per_payload_byte(workload.direction, workload.name, probed, roles)
         if copied is not None:
             figures["copied_bytes_per_payload_byte"] = copied
-    return counts.evidence(roles)
+    return counts.evidence(roles), nic_writes[0] if nic_writes else None
+
+
+@contextmanager
+def _watching_nic(guest: RunningGuest, workload: Workload) -> Iterator[list[NicWrites]]:
+    """Watch what the NIC writes while the context lasts; the list has it when that has ended.
+
+    It stays empty where nobody can tell, and where the NIC is the guest's: what it writes to is the
+    IOMMU's to say. A page is the guest's if it was so before and is so after: a page that the NIC
+    wrote to for the host may have become the guest's since.
+    """
+    session, found = guest.session, list[NicWrites]()
+    if session.nic_writes is None or guest.attachment.nic is None or workload.direction != "rx":
+        yield found
+        return
+    before = guest.mode.counters(session)
+    pages = memory.pages_of(session.host, guest.roles.qemu_pid)
+    with session.nic_writes() as spans:
+        yield found
+    after = guest.mode.counters(session)
+    pages &= memory.pages_of(session.host, guest.roles.qemu_pid)
+    found.append(
+        NicWrites(to_guest_bytes=memory.bytes_within(spans, pages), before=before, after=after)
+    )
 
 
 def _failed(planned: Planned, reason: str, *, status: Status = "failed") -> Trial:

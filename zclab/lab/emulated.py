@@ -131,7 +131,7 @@ def check_alive(name: str) -> None:
     folder = folder_of(name)
     if (folder / "ready").exists() and not machine.processes(folder):
         words = (folder / "emulator.log").read_text(errors="replace").strip()
-        log = folder / machine.RESET_LOG
+        log = folder / machine.DEBUG_LOG
         msg = f"the emulated host of lab {name} ended by itself; its CPUs: {log}"
         raise LabError(f"{msg}\n{_last_words(folder)}\nand of the emulator:\n  {words}")
 
@@ -245,7 +245,7 @@ def _ssh_answers(port: int) -> bool:
 def _clear(folder: Path) -> None:
     """End a lab's emulator and remove its files, except what tells of its last life."""
     machine.kill(folder)
-    kept = {"lock", "console.log", "emulator.log", machine.RESET_LOG}
+    kept = {"lock", "console.log", "emulator.log", machine.DEBUG_LOG}
     for path in folder.iterdir():
         if path.name not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

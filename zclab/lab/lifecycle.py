@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from zclab.errors import KernelReportError, ZclabError
-from zclab.lab import emulated, ssh
+from zclab.lab import dma, emulated, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
-from zclab.lab.session import GuestBoot, Session, connect_libvirt, session
+from zclab.lab.session import GuestBoot, NicWrites, Session, connect_libvirt, session
 from zclab.model import Lab, Switch
 from zclab.progress import Progress
 
@@ -79,7 +80,13 @@ def opened(
     with staying_up(lab, artifacts, keep=keep, progress=progress) as access:
         progress(0, None, "preparing the host, the cable and the peer")
         with session(
-            lab, access, boot, console=console_of(lab), mtu=mtu, offloads=offloads
+            lab,
+            access,
+            boot,
+            console=console_of(lab),
+            nic_writes=nic_writes_of(lab),
+            mtu=mtu,
+            offloads=offloads,
         ) as opened_session:
             yield opened_session
 
@@ -87,6 +94,11 @@ def opened(
 def console_of(lab: Lab) -> Path | None:
     """Return the file with the host console's output, where that is here."""
     return emulated.folder_of(lab.name) / "console.log" if lab.emulator else None
+
+
+def nic_writes_of(lab: Lab) -> NicWrites | None:
+    """Return what traces where a lab's NICs write, where that can be seen from here."""
+    return partial(dma.traced, emulated.folder_of(lab.name)) if lab.emulator else None
 
 
 def _capabilities(access: Access) -> dict[str, str]:

@@ -39,7 +39,10 @@ LISTEN_DEADLINE_S = 5
 """From the moment that QEMU's monitor has a socket until QEMU listens to it: no time at all, unless
 the controller has other things to do just then.
 """
-RESET_LOG = "cpu-reset.log"
+DEBUG_LOG = "debug.log"
+"""What QEMU logs with ``-d``, in the lab's folder."""
+LOGGED = "cpu_reset"
+"""A host that resets itself is gone without a word of its own; this says what it was at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +93,7 @@ class Machine:
         return (
             *hardware.argv,
             *("-accel", accel, "-cpu", settings.cpu_model, "-smp", str(settings.cpus)),
-            # A host that resets itself is gone without a word of its own; this says what it was at.
-            *("-d", "cpu_reset", "-D", str(hardware.folder / RESET_LOG)),
+            *("-d", LOGGED, "-D", str(hardware.folder / DEBUG_LOG)),
             *("-append", f"{KERNEL_COMMAND_LINE} root=/dev/vda rootfstype=squashfs ro"),
             *_disk("image", self.image),
             *_disk("seed", self.seed),

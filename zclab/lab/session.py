@@ -5,14 +5,15 @@ The host is reached over SSH, and nothing here knows whether it is emulated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zclab.errors import CommandError, DomainError
 from zclab.host import copies, netdev
 from zclab.host.domain import GuestFiles, Libvirt, Management
+from zclab.host.memory import Span
 from zclab.lab.access import GUEST_ADDRESS, HOST_ADDRESS, Access
 from zclab.lab.seed import ON_HOST
 from zclab.lab.watch import Watcher
@@ -44,6 +45,10 @@ for link; do ip link delete "$link" 2>/dev/null; done
 {_DELETE_NETNS}"""
 
 
+NicWrites = Callable[[], AbstractContextManager[list[Span]]]
+"""Traces what the lab's NICs write while the context lasts; the list has it when that has ended."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class GuestBoot:
     """Kernel and image that guests boot, here, with what they are called on the host."""
@@ -59,7 +64,8 @@ class Session:
     """A connected and prepared lab.
 
     ``nic`` and ``peer_nic`` are the interface names of the two ends of the cable; ``mac`` is the
-    DUT NIC's address, which the guest's interface has in every mode.
+    DUT NIC's address, which the guest's interface has in every mode. ``nic_writes`` is None where
+    nobody can tell: on hardware, and in virtual time.
     """
 
     lab: Lab
@@ -74,6 +80,7 @@ class Session:
     peer_nic: str
     mtu: int
     offloads: Switch
+    nic_writes: NicWrites | None = None
 
     @property
     def guest_files(self) -> GuestFiles:
@@ -99,7 +106,14 @@ class Session:
 
 @contextmanager
 def session(
-    lab: Lab, access: Access, boot: GuestBoot, *, console: Path | None, mtu: int, offloads: Switch
+    lab: Lab,
+    access: Access,
+    boot: GuestBoot,
+    *,
+    console: Path | None,
+    nic_writes: NicWrites | None = None,
+    mtu: int,
+    offloads: Switch,
 ) -> Iterator[Session]:
     """Connect to a lab and prepare it: cable, peer, management network, guest files.
 
@@ -115,7 +129,8 @@ def session(
             stack.enter_context(watcher.following("host", console))
         try:
             with ExitStack() as undo:
-                yield _prepare(lab, access, boot, host, watcher, undo, mtu, offloads)
+                prepared = _prepare(lab, access, boot, host, watcher, undo, mtu, offloads)
+                yield replace(prepared, nic_writes=nic_writes)
         except Exception as exc:
             if report := watcher.settled():
                 raise report from exc

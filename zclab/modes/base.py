@@ -33,11 +33,30 @@ class Attachment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NicWrites:
+    """What the NIC wrote while a guest received, by the NIC's own word.
+
+    ``to_guest_bytes`` are those that it wrote to the guest's memory itself, ``before`` and
+    ``after`` the mode's counters at the edges of that time.
+    """
+
+    to_guest_bytes: int
+    before: Counters
+    after: Counters
+
+
+def grown(before: Counters, after: Counters, name: str) -> int:
+    """Return by how much a counter grew."""
+    return after.get(name, 0) - before.get(name, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """What was observed around and during one trial.
 
     ``before`` and ``after`` are the mode's own counters at its edges, ``copies`` what the copy
-    probe saw in a transfer right after it. ``transactions`` is None for a stream.
+    probe saw in a transfer right after it, and ``nic_writes`` what the NIC did in that transfer.
+    ``transactions`` is None for a stream.
     """
 
     workload: Workload
@@ -47,10 +66,11 @@ class Window:
     payload_bytes: int
     transactions: int | None
     copies: Counters
+    nic_writes: NicWrites | None = None
 
     def grown(self, name: str) -> int:
         """Return by how much a counter grew over the trial."""
-        return self.after.get(name, 0) - self.before.get(name, 0)
+        return grown(self.before, self.after, name)
 
 
 @dataclass(kw_only=True)

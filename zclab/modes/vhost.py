@@ -44,6 +44,8 @@ class Vhost:
         evidence.expect("zerocopy_sends", window.copies.get("zerocopy_sends"), 0)
         evidence.expect_growth("nic_rx_packets", window.grown("nic_rx_packets"))
         evidence.expect_growth("nic_tx_packets", window.grown("nic_tx_packets"))
+        if window.nic_writes:
+            evidence.expect("nic_to_guest_bytes", window.nic_writes.to_guest_bytes, 0)
         peer_saw_it(evidence, window)
         return evidence
 
