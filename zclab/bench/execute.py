@@ -265,12 +265,12 @@ def _watching_nic(guest: RunningGuest, workload: Workload) -> Iterator[list[NicW
     wrote to for the host may have become the guest's since.
     """
     session, found = guest.session, list[NicWrites]()
-    if session.nic_writes is None or guest.attachment.nic is None or workload.direction != "rx":
+    if session.trace_nic is None or guest.attachment.nic is None or workload.direction != "rx":
         yield found
         return
     before = guest.mode.counters(session)
     pages = memory.pages_of(session.host, guest.roles.qemu_pid)
-    with session.nic_writes() as spans:
+    with session.trace_nic() as spans:
         yield found
     after = guest.mode.counters(session)
     pages &= memory.pages_of(session.host, guest.roles.qemu_pid)

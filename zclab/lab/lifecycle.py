@@ -11,7 +11,7 @@ from zclab.errors import KernelReportError, ZclabError
 from zclab.lab import dma, emulated, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
-from zclab.lab.session import GuestBoot, NicWrites, Session, connect_libvirt, session
+from zclab.lab.session import GuestBoot, NicTrace, Session, connect_libvirt, session
 from zclab.model import Lab, Switch
 from zclab.progress import Progress
 
@@ -84,7 +84,7 @@ def opened(
             access,
             boot,
             console=console_of(lab),
-            nic_writes=nic_writes_of(lab),
+            trace_nic=nic_trace_of(lab),
             mtu=mtu,
             offloads=offloads,
         ) as opened_session:
@@ -96,7 +96,7 @@ def console_of(lab: Lab) -> Path | None:
     return emulated.folder_of(lab.name) / "console.log" if lab.emulator else None
 
 
-def nic_writes_of(lab: Lab) -> NicWrites | None:
+def nic_trace_of(lab: Lab) -> NicTrace | None:
     """Return what traces where a lab's NICs write, where that can be seen from here."""
     return partial(dma.traced, emulated.folder_of(lab.name)) if lab.emulator else None
 

@@ -45,7 +45,7 @@ for link; do ip link delete "$link" 2>/dev/null; done
 {_DELETE_NETNS}"""
 
 
-NicWrites = Callable[[], AbstractContextManager[list[Span]]]
+NicTrace = Callable[[], AbstractContextManager[list[Span]]]
 """Traces what the lab's NICs write while the context lasts; the list has it when that has ended."""
 
 
@@ -64,7 +64,7 @@ class Session:
     """A connected and prepared lab.
 
     ``nic`` and ``peer_nic`` are the interface names of the two ends of the cable; ``mac`` is the
-    DUT NIC's address, which the guest's interface has in every mode. ``nic_writes`` is None where
+    DUT NIC's address, which the guest's interface has in every mode. ``trace_nic`` is None where
     nobody can tell: on hardware, and in virtual time.
     """
 
@@ -80,7 +80,7 @@ class Session:
     peer_nic: str
     mtu: int
     offloads: Switch
-    nic_writes: NicWrites | None = None
+    trace_nic: NicTrace | None = None
 
     @property
     def guest_files(self) -> GuestFiles:
@@ -111,7 +111,7 @@ def session(
     boot: GuestBoot,
     *,
     console: Path | None,
-    nic_writes: NicWrites | None = None,
+    trace_nic: NicTrace | None = None,
     mtu: int,
     offloads: Switch,
 ) -> Iterator[Session]:
@@ -130,7 +130,7 @@ def session(
         try:
             with ExitStack() as undo:
                 prepared = _prepare(lab, access, boot, host, watcher, undo, mtu, offloads)
-                yield replace(prepared, nic_writes=nic_writes)
+                yield replace(prepared, trace_nic=trace_nic)
         except Exception as exc:
             if report := watcher.settled():
                 raise report from exc
