@@ -10,7 +10,7 @@
  */
 #include "svm.h"
 
-#define RUNS		300000
+#define RUNS		100000
 
 #define CR0_PG		(1u << 31)
 #define CR4_PAE		(1 << 5)
