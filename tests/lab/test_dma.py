@@ -9,11 +9,15 @@ import pytest
 from tests.lab.bench import run
 from zclab.bench.plan import select_workloads
 from zclab.config import with_overrides
+from zclab.lab import emulated, machine
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab, NicModel
 from zclab.units import MIB
 
 pytestmark = pytest.mark.lab
+
+BLOCK_BYTES = 512
+"""What stat(2) counts in."""
 
 
 @pytest.mark.parametrize("nic", ["e1000e", pytest.param("igb", marks=pytest.mark.nightly)])
@@ -41,3 +45,5 @@ def test_the_nic_itself_writes_the_guests_memory(
     to_guest = {trial.mode: trial.evidence["nic_to_guest_bytes"] for trial in results.trials}
     assert to_guest["vhost"] == 0
     assert to_guest["zerocopy"] > 4 * MIB
+    log = emulated.folder_of(own_lab.name) / machine.DEBUG_LOG
+    assert log.stat().st_blocks * BLOCK_BYTES < MIB

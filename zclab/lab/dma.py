@@ -6,6 +6,7 @@ on the lab's host for all that is not a guest's hardware, that is an address in 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ def traced(folder: Path) -> Iterator[list[Span]]:
     with log.open(errors="replace") as lines:
         lines.seek(before)
         spans.extend(parse(lines.read()))
+    # It is megabytes for each trial, and a lab may be up for days. Where QEMU does not append, it
+    # goes on behind a hole, which takes no space.
+    os.truncate(log, before)
 
 
 def parse(text: str) -> Iterator[Span]:
