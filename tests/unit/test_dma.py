@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zclab.lab import dma
+from zclab.lab import dma, machine
 
 DATA = Path(__file__).parents[1] / "data/emulator"
 
@@ -24,3 +24,21 @@ def test_the_spans_of_a_log_are_what_the_nic_wrote(nic: str) -> None:
     frame = spans[:3]
     assert [last - first + 1 for first, last in frame] == [14, 20, 40]
     assert all(after[0] == before[1] + 1 for before, after in pairwise(frame))
+
+
+def test_a_transfer_that_fails_leaves_no_trace_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "monitor", lambda *_command: None)
+    log = tmp_path / machine.DEBUG_LOG
+    log.write_text("CPU Reset (CPU 0)\n")
+
+    def transfer() -> None:
+        with dma.traced(tmp_path), log.open("a") as lines:
+            lines.write((DATA / "igb-rx.log").read_text())
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        transfer()
+
+    assert log.read_text() == "CPU Reset (CPU 0)\n"

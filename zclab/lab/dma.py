@@ -39,12 +39,12 @@ def traced(folder: Path) -> Iterator[list[Span]]:
         yield spans
     finally:
         machine.monitor(folder, "trace-event-set-state", {"name": _EVENTS, "enable": False})
-    with log.open(errors="replace") as lines:
-        lines.seek(before)
-        spans.extend(parse(lines.read()))
-    # It is megabytes for each trial, and a lab may be up for days. Where QEMU does not append, it
-    # goes on behind a hole, which takes no space.
-    os.truncate(log, before)
+        with log.open(errors="replace") as lines:
+            lines.seek(before)
+            spans.extend(parse(lines.read()))
+        # It is megabytes for each trial, however that ends, and a lab may be up for days. Where
+        # QEMU does not append, it goes on behind a hole, which takes no space.
+        os.truncate(log, before)
 
 
 def parse(text: str) -> Iterator[Span]:
