@@ -1,12 +1,20 @@
 """What makes a trial invalid before any evidence is asked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from zclab.bench import execute
-from zclab.errors import TrialError
+from zclab.bench.plan import Boot
+from zclab.errors import LabError, TrialError
+from zclab.lab.session import Session
 from zclab.netperf import NetperfResult
+from zclab.progress import silent
+from zclab.testing import FakeRunner
 
 
 def result(retransmissions: float) -> NetperfResult:
@@ -49,3 +57,25 @@ def test_different_features_in_two_modes_are_not_compared() -> None:
 
     with pytest.raises(TrialError, match="0x3 in vhost, 0x1 in zerocopy"):
         execute.check_features(seen, "zerocopy", "0x1")
+
+
+def test_a_guest_that_does_not_boot_says_why_where_its_boot_has_no_trials_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is no trial whose reason could tell it, so the error has to."""
+
+    @contextmanager
+    def not_running(_session: Session, _boot: Boot) -> Iterator[None]:
+        yield from ()
+        raise LabError("the guest did not boot")
+
+    monkeypatch.setattr(execute, "running_guest", not_running)
+    host = FakeRunner()
+    host.expect(("true",))
+    healthy = SimpleNamespace(watcher=SimpleNamespace(error=lambda: None), host=host)
+    boot = Boot(number=0, mode="vhost", repetition=0, trials=())
+
+    with pytest.raises(LabError, match="the guest did not boot"):
+        execute.execute(
+            cast("Session", healthy), (boot,), cast("execute.Store", SimpleNamespace()), silent
+        )

@@ -90,7 +90,8 @@ def execute(
             for planned in left:
                 store.add(_failed(planned, str(exc), status=status), ())
             done += len(left)
-            if not _goes_on(session, exc):
+            # Where a boot has no trials yet, nothing but the error tells the reason.
+            if not planned_boot.trials or not _goes_on(session, exc):
                 raise
 
 
