@@ -25,8 +25,8 @@ Frames are on their way when counters are read, and pages may be the guest's onl
 ROOM = "rx_zc_max_frame"
 """What a buffer must have room for. No counter: 0 while frames are copied, see mp.rst."""
 
-SMALL_FRAME_BYTES = 256
-"""vhost-net copies frames to send that are smaller, in every mode (VHOST_GOODCOPY_LEN)."""
+SMALL_FRAME_BYTES = 512
+"""vhost-net copies frames to send that are smaller (VHOST_TX_ZC_LEN)."""
 
 LONE_FRAME_BYTES = 4096
 """It copies smaller ones, too, while nothing else is on its way (VHOST_LONECOPY_LEN)."""
