@@ -9,7 +9,9 @@ import functools
 import inspect
 import os
 import shlex
-from collections.abc import Callable, Collection, Mapping
+import signal
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec
 
@@ -38,13 +40,24 @@ if not out.is_terminal:
     out = Console(width=100)  # what the tables are made for; a pipe has no width of its own
 
 
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM, which a CI system sends to cancel a job, end what runs as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     """Turn errors that zclab can explain into a message and an exit status; bugs stay bugs."""
 
     @functools.wraps(command)
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with terminable():
+                command(*args, **kwargs)
         except ZclabError as exc:
             raise Exit(f"error: {exc}", code=exc.exit_status) from exc
         except KeyboardInterrupt as exc:
