@@ -51,3 +51,20 @@ def test_a_panic_ends_the_host_and_stays_the_reason(monkeypatch: pytest.MonkeyPa
     raised = ended_with(KernelReportError("the kernel panicked"), monkeypatch)
 
     assert raised.type is KernelReportError
+
+
+@pytest.mark.parametrize("was_up", [False, True])
+def test_an_interrupt_while_libvirt_is_waited_for_ends_the_lab_that_was_not_up(
+    monkeypatch: pytest.MonkeyPatch, *, was_up: bool
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr("zclab.lab.emulated.find", lambda _name: Mock() if was_up else None)
+    monkeypatch.setattr("zclab.lab.emulated.up", Mock())
+    monkeypatch.setattr("zclab.lab.emulated.down", lambda name: ended.append(name) or True)
+    monkeypatch.setattr(lifecycle, "connect_libvirt", Mock(side_effect=KeyboardInterrupt))
+    lab = load_lab("emulated", name="interrupted")
+
+    with pytest.raises(KeyboardInterrupt):
+        lifecycle.up(lab, Mock(), with_me=False, progress=silent)
+
+    assert ended == ([] if was_up else ["interrupted"])

@@ -12,28 +12,42 @@ from zclab.lab import dma, emulated, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import GuestBoot, NicTrace, Session, connect_libvirt, session
-from zclab.model import Lab, Switch
+from zclab.model import Emulator, Lab, Switch
 from zclab.progress import Progress
 
 
 def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> Access:
     """Bring a lab up until its SSH answers and its libvirt connects; return the way in.
 
-    With ``with_me`` an emulated host ends with this process, whatever ends that.
+    With ``with_me`` an emulated host ends with this process, whatever ends that. One that was
+    not up before is ended where an interrupt comes while libvirt is waited for.
     """
     if lab.emulator is None:
         access = ssh.access(lab)
         connect_libvirt(access).close()
         return access
+    was_up = emulated.find(lab.name) is not None
     access = emulated.up(lab, artifacts, with_me=with_me, progress=progress).access
+    try:
+        _wait_for_libvirt(lab.emulator, access, artifacts, progress)
+    except KeyboardInterrupt:
+        if not was_up:
+            down(lab)
+        raise
+    return access
+
+
+def _wait_for_libvirt(
+    emulator: Emulator, access: Access, artifacts: Artifacts, progress: Progress
+) -> None:
+    """Return when libvirt connects and knows what QEMU can do."""
     progress(0, None, "waiting for libvirt on the host")
     libvirt = connect_libvirt(access)
-    if not emulated.has_capabilities(lab.emulator, artifacts):
+    if not emulated.has_capabilities(emulator, artifacts):
         progress(0, None, "libvirt asks QEMU what it can do, once for each kernel and image")
         libvirt.probe()
-        emulated.keep_capabilities(lab.emulator, artifacts, _capabilities(access))
+        emulated.keep_capabilities(emulator, artifacts, _capabilities(access))
     libvirt.close()
-    return access
 
 
 def down(lab: Lab) -> bool:
