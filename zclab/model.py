@@ -128,10 +128,25 @@ class Network(Value):
 
 
 class Guest(Value):
-    """The guest that is booted once for each mode and repetition."""
+    """The guest that is booted once for each mode and repetition.
+
+    ``queues`` is how many pairs of virtqueues its virtio-net has, of which each has a vhost
+    worker; passthrough has those of the NIC.
+    """
 
     vcpus: Annotated[int, Field(ge=1, le=16)] = 1
     memory_mib: Annotated[int, Field(ge=128, le=65536)] = 512
+    queues: Annotated[int, Field(ge=1, le=16)] = 1
+
+    @model_validator(mode="after")
+    def _a_vcpu_for_each_queue(self) -> Guest:
+        if self.queues > self.vcpus:
+            msg = (
+                f"queues is {self.queues} and vcpus {self.vcpus}: the guest's driver uses as many "
+                "queues as it has CPUs; give it more vcpus"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class Tunables(Value):

@@ -16,6 +16,7 @@ from zclab.results import Results
 pytestmark = pytest.mark.lab
 
 BOTH_WAYS = select_workloads(names=("TCP_STREAM",), duration_s=1.0)
+FLOWS = select_workloads(names=("TCP_STREAM",), directions=("rx",), duration_s=2.0, streams=(8,))
 SENT = select_workloads(names=("TCP_STREAM",), directions=("tx",), duration_s=1.0)
 
 
@@ -78,3 +79,23 @@ def test_igb_carries_vhost_and_zerocopy(own_lab: Lab, artifacts: Artifacts, tmp_
     sent = [t for t in results.trials if (t.mode, t.direction) == ("zerocopy", "tx")]
     assert [t.nic for t in sent] == ["igb"]
     assert sent[0].evidence["tx_zerocopy_share"] >= 0.95
+
+
+def test_each_queue_of_the_guest_has_buffers_with_igb(
+    own_lab: Lab, artifacts: Artifacts, tmp_path: Path
+) -> None:
+    """A guest of two vCPUs, with two vhost workers, and a NIC that tells their flows apart."""
+    guest = own_lab.guest.model_copy(update={"vcpus": 2, "queues": 2})
+    lab = with_overrides(own_lab, nic="igb").model_copy(update={"guest": guest})
+    results = run(
+        lab,
+        artifacts,
+        tmp_path / "run",
+        modes=("zerocopy",),
+        workloads=FLOWS,
+        offloads="off",
+    )
+
+    assert outcomes(results) == {("zerocopy", "ok", None)}
+    assert results.trials[0].evidence["guest_queues"] == 2
+    assert results.trials[0].evidence["rx_zerocopy_share"] >= 0.9

@@ -20,7 +20,7 @@ from zclab.host.guest import configure
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import Lab
-from zclab.modes.zerocopy import LINK
+from zclab.modes.zerocopy import LINK, ROOM
 from zclab.runner import Runner, read_text, wait_until
 from zclab.units import GIB, MIB
 
@@ -191,6 +191,29 @@ def through_a_guest(session: Session) -> None:
     with running_guest(session, ZEROCOPY) as guest, both_ways(session, guest.runner) as traffic:
         wait_for_zerocopy(session)
         assert traffic.finish()
+
+
+@pytest.mark.nightly
+def test_a_guest_takes_queues_and_gives_them_back_under_traffic(
+    own_lab: Lab, artifacts: Artifacts
+) -> None:
+    """With as many as the NIC has, with one, and with more than the NIC: then frames are copied."""
+    guest_of = own_lab.guest.model_copy(update={"vcpus": 3, "queues": 3})
+    lab = with_overrides(own_lab, nic="igb").model_copy(update={"guest": guest_of})
+    with (
+        unpinned(lab, artifacts, keep=False) as session,
+        running_guest(session, ZEROCOPY) as guest,
+    ):
+        with both_ways(session, guest.runner) as traffic:
+            for queues, zerocopy in ((2, True), (1, True), (3, False), (2, True), (3, False)):
+                guest.runner.run(("ethtool", "-L", guest.nic.name, "combined", str(queues)))
+                traffic.wait_for_more()
+                room = netdev.driver_statistics(session.host, LINK)[ROOM]
+                assert bool(room) == zerocopy, f"{queues} queues: {ROOM} is {room}"
+                if zerocopy:
+                    wait_for_zerocopy(session)
+            moved = traffic.finish()
+        assert moved > 5 * MIB
 
 
 @pytest.mark.nightly

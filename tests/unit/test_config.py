@@ -110,7 +110,19 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("  nic: e1000e", "  nic:", "3: emulator.nic: found nothing, allowed: e1000e, igb"),
         ("  nic: 0000:02:00.0", "  netns: p", f"5: peer.nic: missing, allowed: {PCI}"),
         ("  nic: 0000:02:00.0", "  nic: eth1", f"6: peer.nic: found 'eth1', allowed: {PCI}"),
-        ("kind", "guest: 3\nkind", "1: guest: found 3, allowed: the keys vcpus, memory_mib"),
+        (
+            "kind",
+            "guest: 3\nkind",
+            "1: guest: found 3, allowed: the keys vcpus, memory_mib, queues",
+        ),
+        (
+            "kind",
+            "guest:\n  queues: 2\nkind",
+            (
+                "1: guest: queues is 2 and vcpus 1: the guest's driver uses as many queues as it has "
+                "CPUs; give it more vcpus"
+            ),
+        ),
         ("kind", "clock: cpu\nkind", "1: clock: found 'cpu', allowed: wall, virtual"),
         (
             "kind",

@@ -58,6 +58,15 @@ def test_vhost_and_zerocopy_differ_in_nothing_but_the_link() -> None:
     assert ET.tostring(macvtap) == ET.tostring(existing)
 
 
+@pytest.mark.parametrize(("queues", "said"), [(1, None), (2, "2")])
+def test_a_guest_has_the_virtqueues_that_its_lab_says(queues: int, said: str | None) -> None:
+    macvtap = domain.macvtap_interface(netdev="eth0", mac=MAC, queue_size=256, queues=queues)
+    existing = domain.existing_tap_interface(name="mp0", mac=MAC, queue_size=256, queues=queues)
+
+    for element in (macvtap, existing):
+        assert element.find("driver").get("queues") == said
+
+
 def test_passthrough_names_the_function_and_leaves_its_driver_to_us() -> None:
     xml = render(domain.pci_hostdev("0000:03:1f.7"))
 

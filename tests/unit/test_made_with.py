@@ -12,6 +12,7 @@ EMULATED = load_lab("emulated")
 def test_tunables_and_sizes_are_recorded() -> None:
     assert settings_of(EMULATED) == {
         "guest_vcpus": 1,
+        "guest_queues": 1,
         "guest_memory_mib": 512,
         "threaded_napi": True,
         "vhost_queue_size": 256,

@@ -113,6 +113,7 @@ def settings_of(lab: Lab) -> dict[str, str | int | bool]:
     found: dict[str, str | int | bool] = {
         "guest_vcpus": lab.guest.vcpus,
         "guest_memory_mib": lab.guest.memory_mib,
+        "guest_queues": lab.guest.queues,
         **lab.tunables.model_dump(),
     }
     if lab.emulator:

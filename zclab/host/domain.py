@@ -102,26 +102,28 @@ def domain_xml(
     return ET.tostring(domain, encoding="unicode") + "\n"
 
 
-def virtio_interface(kind: str, *, mac: str, queue_size: int) -> ET.Element:
+def virtio_interface(kind: str, *, mac: str, queue_size: int, queues: int) -> ET.Element:
     """Return an ``<interface>`` of virtio-net on vhost-net; the caller adds source or target."""
     interface = ET.Element("interface", type=kind)
     _add(interface, "mac", address=mac)
     _add(interface, "model", type="virtio")
-    _add(interface, "driver", name="vhost", rx_queue_size=str(queue_size))
+    driver = _add(interface, "driver", name="vhost", rx_queue_size=str(queue_size))
+    if queues > 1:
+        driver.set("queues", str(queues))
     _add(interface, "rom", enabled="no")
     return interface
 
 
-def macvtap_interface(*, netdev: str, mac: str, queue_size: int) -> ET.Element:
+def macvtap_interface(*, netdev: str, mac: str, queue_size: int, queues: int = 1) -> ET.Element:
     """Return the interface of a guest that owns ``netdev`` through a macvtap of libvirt's."""
-    interface = virtio_interface("direct", mac=mac, queue_size=queue_size)
+    interface = virtio_interface("direct", mac=mac, queue_size=queue_size, queues=queues)
     _add(interface, "source", dev=netdev, mode="passthrough")
     return interface
 
 
-def existing_tap_interface(*, name: str, mac: str, queue_size: int) -> ET.Element:
+def existing_tap_interface(*, name: str, mac: str, queue_size: int, queues: int = 1) -> ET.Element:
     """Return the interface of a guest on a link that exists and has a /dev/tap<ifindex>."""
-    interface = virtio_interface("ethernet", mac=mac, queue_size=queue_size)
+    interface = virtio_interface("ethernet", mac=mac, queue_size=queue_size, queues=queues)
     _add(interface, "target", dev=name, managed="no")
     return interface
 

@@ -15,12 +15,13 @@ class GuestNic:
     """The guest's interface under test, as the guest sees it.
 
     ``virtio_features`` are those that were negotiated, as a hexadecimal number; None where the
-    interface is no virtio device.
+    interface is no virtio device. ``receive_queues`` is how many it uses.
     """
 
     name: str
     driver: str
     virtio_features: str | None
+    receive_queues: int
 
 
 def find_nic(guest: Runner, mac: str) -> GuestNic:
@@ -36,7 +37,13 @@ def find_nic(guest: Runner, mac: str) -> GuestNic:
     if driver.endswith("/virtio_net"):
         bits = read_text(guest, f"/sys/class/net/{name}/device/features").strip()
         features = features_from_bits(bits)
-    return GuestNic(name=name, driver=driver.rpartition("/")[2], virtio_features=features)
+    queues = guest.run(("ls", f"/sys/class/net/{name}/queues")).stdout.split()
+    return GuestNic(
+        name=name,
+        driver=driver.rpartition("/")[2],
+        virtio_features=features,
+        receive_queues=sum(queue.startswith("rx-") for queue in queues),
+    )
 
 
 def features_from_bits(bits: str) -> str:

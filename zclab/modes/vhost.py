@@ -27,6 +27,7 @@ class Vhost:
             netdev=session.nic,
             mac=session.mac,
             queue_size=session.lab.tunables.vhost_queue_size,
+            queues=session.lab.guest.queues,
         )
         yield Attachment(device=device, nic=session.nic)
 
@@ -39,6 +40,7 @@ class Vhost:
         evidence = Evidence()
         evidence.expect("guest_driver", nic.driver, "virtio_net")
         evidence.facts["virtio_features"] = nic.virtio_features
+        evidence.expect("guest_queues", nic.receive_queues, session.lab.guest.queues)
         evidence.expect("host_link", _upper_kind(session), "macvtap")
         evidence.expect("experimental_zcopytx", read_text(session.host, ZCOPYTX).strip(), "0")
         evidence.expect("zerocopy_sends", window.copies.get("zerocopy_sends"), 0)

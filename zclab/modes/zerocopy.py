@@ -49,6 +49,7 @@ class Zerocopy:
                     name=LINK,
                     mac=session.mac,
                     queue_size=session.lab.tunables.vhost_queue_size,
+                    queues=session.lab.guest.queues,
                 )
                 yield Attachment(device=device, nic=session.nic)
         except CommandError as exc:
@@ -66,6 +67,7 @@ class Zerocopy:
         evidence = Evidence()
         evidence.expect("guest_driver", nic.driver, "virtio_net")
         evidence.facts["virtio_features"] = nic.virtio_features
+        evidence.expect("guest_queues", nic.receive_queues, session.lab.guest.queues)
         evidence.expect("host_link", netdev.kind_of(session.host, LINK), "mp")
         for name in sorted(window.after):
             if name != ROOM and (grown := window.grown(name)):
