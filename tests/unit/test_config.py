@@ -119,8 +119,8 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             "kind",
             "guest:\n  queues: 2\nkind",
             (
-                "1: guest: queues is 2 and vcpus 1: the guest's driver uses as many queues as it has "
-                "CPUs; give it more vcpus"
+                "1: guest: queues is 2 and vcpus 1: the guest's driver uses as many queues "
+                "as it has CPUs; give it more vcpus"
             ),
         ),
         ("kind", "clock: cpu\nkind", "1: clock: found 'cpu', allowed: wall, virtual"),
