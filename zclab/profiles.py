@@ -40,11 +40,16 @@ class Movement:
 
 @dataclass(frozen=True, kw_only=True)
 class CellMovements:
-    """What moved in one mode and workload; ``unit`` is what costs are per, KB or transaction."""
+    """What moved in one mode and workload.
+
+    ``unit`` is what costs are per, KB or transaction. ``change`` is that of all symbols together,
+    of those which moved too little to be among ``movements``, too.
+    """
 
     mode: str
     workload: str
     unit: str
+    change: float
     movements: tuple[Movement, ...]
 
 
@@ -74,18 +79,18 @@ def movements(
             "make both with `run-bench --clock=virtual --profile`"
         )
         raise ConfigError(msg)
-    return tuple(
-        CellMovements(
-            mode=cell[0],
-            workload=cell[1],
-            unit="transaction" if cell[1].split()[0] in TRANSACTIONS else "KB",
-            movements=tuple(
-                moved
-                for moved in difference(before[cell], after[cell], base_units=1, head_units=1)
-                if abs(moved.change) >= LEAST
-            ),
-        )
-        for cell in shared
+    return tuple(_moved(cell, before[cell], after[cell]) for cell in shared)
+
+
+def _moved(cell: Cell, base: Mapping[Key, float], head: Mapping[Key, float]) -> CellMovements:
+    mode, workload = cell
+    moved = difference(base, head, base_units=1, head_units=1)
+    return CellMovements(
+        mode=mode,
+        workload=workload,
+        unit="transaction" if workload.split()[0] in TRANSACTIONS else "KB",
+        change=sum(one.change for one in moved),
+        movements=tuple(one for one in moved if abs(one.change) >= LEAST),
     )
 
 

@@ -58,6 +58,18 @@ def test_what_a_symbol_costs_is_the_mean_over_the_starts(tmp_path: Path) -> None
     )
 
 
+def test_the_sum_has_what_is_too_little_for_a_line(tmp_path: Path) -> None:
+    base, head = tmp_path / "base", tmp_path / "head"
+    before = a_run(base, ["vhost\thandle_rx\t400\t100\n"])
+    little = "".join(f"nic\tsymbol_{number}\t0\t0.04\n" for number in range(100))
+    after = a_run(head, [f"vhost\thandle_rx\t396\t99\n{little}"])
+
+    (cell,) = movements(base, before, head, after)
+
+    assert [moved.symbol for moved in cell.movements] == ["handle_rx"]
+    assert cell.change == pytest.approx(3)
+
+
 def test_runs_without_profiles_are_told_how_to_get_them(tmp_path: Path) -> None:
     results = a_run(tmp_path, [])
 

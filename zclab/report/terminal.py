@@ -95,10 +95,9 @@ def render_movements(cell: CellMovements, *, shown: int) -> RenderableType:
             f"{moved.change:+,.1f}",
         )
     title = f"{cell.mode}, {cell.workload}: instructions per {cell.unit}, mean over the starts"
-    total = sum(moved.change for moved in cell.movements)
     rest = len(cell.movements) - shown
     more = f"; {rest} more moved less" if rest > 0 else ""
-    return Group(Text(title, style="bold cyan"), table, Text(f"in all {total:+,.1f}{more}\n"))
+    return Group(Text(title, style="bold cyan"), table, Text(f"in all {cell.change:+,.1f}{more}\n"))
 
 
 def _with_range(one: Judged) -> str:
