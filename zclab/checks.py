@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ TIMEOUT_S = 600
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """A command that exits with 0 where all is well; ``skip`` says why it cannot be run."""
+    """A command that exits with 0 where all is well; ``skip`` says why it cannot be run.
+
+    It runs in the project's root, or with ``elsewhere`` in an empty folder.
+    """
 
     name: str
     argv: tuple[str, ...] = ()
     skip: str = ""
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +77,18 @@ def run(gate: Gate) -> Outcome:
         return Outcome(gate=gate, status="skipped", output=gate.skip)
     began = time.monotonic()
     try:
-        done = subprocess.run(
-            gate.argv,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(prefix="zclab-check-") as empty:
+            done = subprocess.run(
+                gate.argv,
+                cwd=empty if gate.elsewhere else ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                check=False,
+            )
     except FileNotFoundError:
         hint = "not installed; run `./bootstrap invoke check`"
         return Outcome(gate=gate, status="FAILED", output=f"{gate.argv[0]}: {hint}")
@@ -134,13 +140,17 @@ def _shell_gate() -> Gate:
 
 
 def _series_gate(checkpatch: Path | None) -> Gate:
-    """Check the patches as the kernel's reviewers will; the cover letter is not a patch."""
+    """Check the patches as the kernel's reviewers will; the cover letter is not a patch.
+
+    Elsewhere, because checkpatch takes a repository that it runs in for the kernel's, and then does
+    not know what the kernel declares: ``struct Qdisc`` would be CamelCase of ours.
+    """
     patches = sorted(path for path in SERIES.glob("*.patch") if not path.name.startswith("0000-"))
     if not patches:
         return Gate(name="series", skip=f"no patches in {SERIES.relative_to(ROOT)}")
     if checkpatch is None:
         return Gate(name="series", skip="no kernel source yet; `invoke build-kernel` fetches it")
-    return Gate(name="series", argv=checkpatch_argv(checkpatch, patches))
+    return Gate(name="series", argv=checkpatch_argv(checkpatch, patches), elsewhere=True)
 
 
 def checkpatch_argv(checkpatch: Path, patches: Sequence[Path]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,15 @@ def test_the_series_is_checked_strictly_without_its_cover_letter(
     assert gate.argv[:3] == ("perl", "scripts/checkpatch.pl", "--strict")
     assert [Path(word).name for word in gate.argv[-2:]] == ["0001-a.patch", "0002-b.patch"]
     assert "--ignore" not in gate.argv
+    assert gate.elsewhere
     assert checks.gates(None)[-1].skip.startswith("no kernel source yet")
+
+
+def test_a_gate_that_runs_elsewhere_sees_an_empty_folder() -> None:
+    gate = checks.Gate(name="listing", argv=("ls", "-A"))
+
+    assert "README.md" in checks.run(gate).output.split()
+    assert checks.run(replace(gate, elsewhere=True)).output == ""
 
 
 def test_shell_scripts_are_found_by_their_first_line(tmp_path: Path) -> None:
