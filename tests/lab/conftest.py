@@ -32,6 +32,15 @@ from zclab.progress import silent
 
 LOST = ("^CommandError: ", "^LabError: ")
 
+# Lockdep and DMA-API debugging switch themselves off where they cannot go on. A test that ends with
+# them off has not been under them.
+CHECKS = """
+zcat /proc/config.gz | grep -x CONFIG_KASAN=y
+grep debug_locks: /proc/lockdep_stats
+cat /sys/kernel/debug/dma-api/disabled
+"""
+CHECKING = ["CONFIG_KASAN=y", "debug_locks:", "1", "N"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -73,8 +82,14 @@ def debug_lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def debug_lab_up(debug_lab: Lab, debug_artifacts: Artifacts) -> Access:
-    return labs.up(debug_lab, debug_artifacts, with_me=True, progress=silent)
+def debug_lab_up(debug_lab: Lab, debug_artifacts: Artifacts) -> Iterator[Access]:
+    access = labs.up(debug_lab, debug_artifacts, with_me=True, progress=silent)
+    yield access
+    host = access.host_runner()
+    try:
+        assert host.run(("sh", "-c", CHECKS)).stdout.split() == CHECKING
+    finally:
+        host.close()
 
 
 @pytest.fixture
