@@ -150,9 +150,14 @@ class Guest(Value):
 
 
 class Tunables(Value):
-    """What is set alike in every mode, and recorded, because it changes every mode's figures."""
+    """What is set alike in every mode, and recorded, because it changes every mode's figures.
+
+    ``rx_usecs`` is how long both NICs wait at least from one interrupt to the next, in µs
+    (``ethtool -C``); None leaves that to their drivers.
+    """
 
     threaded_napi: bool = True
+    rx_usecs: Annotated[int, Field(ge=0, le=10000)] | None = None
     vhost_queue_size: Literal[256, 512, 1024] = 256
 
 

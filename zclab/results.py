@@ -164,9 +164,9 @@ class Provenance(Value):
     """What the figures were made with, so that they can be made again.
 
     ``artifacts`` maps a built thing (kernel, emulator, image) or an input (series, config) to its
-    content hash; ``versions`` a program to its version; ``settings`` what the lab's file says and
-    all trials have in common, such as ``guest_memory_mib``; ``command_lines`` a process to its
-    argv.
+    content hash; ``versions`` a program to its version; ``settings`` what all trials have in
+    common, by the lab's file or the host's word, such as ``guest_memory_mib``; ``command_lines`` a
+    process to its argv.
     """
 
     cpu_model: str = ""

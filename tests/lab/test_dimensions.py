@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.bench import run
+from tests.lab.bench import boot_in, opened, run
+from zclab.bench.guest import running_guest
 from zclab.bench.plan import select_workloads
+from zclab.bench.provenance import seen_on_host
 from zclab.config import with_overrides
+from zclab.host import netdev
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab
 from zclab.modes.zerocopy import MOST_OF_IT
@@ -96,3 +99,20 @@ def test_each_queue_of_the_guest_has_buffers_with_igb(
     assert outcomes(results) == {("zerocopy", "ok", None)}
     assert results.trials[0].evidence["guest_queues"] == 2
     assert results.trials[0].evidence["rx_zerocopy_share"] >= 0.8
+
+
+@pytest.mark.usefixtures("lab_up")
+def test_both_nics_moderate_interrupts_alike_whoever_drives_them(
+    lab: Lab, artifacts: Artifacts
+) -> None:
+    """In passthrough that is the guest, and the host's driver begins anew when it is back."""
+    tunables = lab.tunables.model_copy(update={"rx_usecs": 70})
+    moderated = lab.model_copy(update={"tunables": tunables})
+    with opened(moderated, artifacts) as session:
+        assert seen_on_host(session).settings == {"nic_rx_usecs": 70, "peer_rx_usecs": 70}
+        with running_guest(session, boot_in("passthrough")) as guest:
+            assert netdev.rx_usecs_of(guest.runner, guest.nic.name) == 70
+        assert netdev.rx_usecs_of(session.host, session.nic) == 70
+    unset = lab.tunables.model_copy(update={"rx_usecs": None})
+    with opened(lab.model_copy(update={"tunables": unset}), artifacts) as session:
+        assert seen_on_host(session).settings == {"nic_rx_usecs": 3, "peer_rx_usecs": 3}

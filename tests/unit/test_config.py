@@ -136,6 +136,11 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             "kind",
+            "tunables:\n  rx_usecs: 50 us\nkind",
+            "2: tunables.rx_usecs: found '50 us', allowed: an integer from 0 to 10000",
+        ),
+        (
+            "kind",
             "network:\n  guest: 10.0.0.300/24\nkind",
             (
                 "2: network.guest: found '10.0.0.300/24', allowed: "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from zclab.bench.run import settings_of
+from unittest.mock import Mock
+
+from zclab.bench.run import made_with, settings_of
 from zclab.config import load_lab
 from zclab.model import Guest, Lab
+from zclab.results import Provenance
 
 EMULATED = load_lab("emulated")
 
@@ -33,3 +36,12 @@ def test_a_real_host_tells_its_size_itself() -> None:
 
     assert settings_of(metal)["guest_vcpus"] == 4
     assert "host_memory_mib" not in settings_of(metal)
+
+
+def test_how_the_nics_moderate_interrupts_is_what_the_host_tells() -> None:
+    """The file may leave it to their drivers."""
+    seen = Provenance(settings={"nic_rx_usecs": 3, "peer_rx_usecs": "adaptive"})
+
+    settings = made_with(seen, Mock(keys={}), EMULATED).settings
+
+    assert settings == settings_of(EMULATED) | seen.settings

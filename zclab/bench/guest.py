@@ -61,7 +61,14 @@ def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
                 try:
                     _wait_for_login(guest, runner)
                     nic = find_nic(runner, session.mac)
-                    configure(runner, nic, lab.network, mtu=session.mtu, offloads=session.offloads)
+                    configure(
+                        runner,
+                        nic,
+                        lab.network,
+                        mtu=session.mtu,
+                        offloads=session.offloads,
+                        rx_usecs=lab.tunables.rx_usecs,
+                    )
                     pid = int(read_text(session.host, f"/run/libvirt/qemu/{name}.pid"))
                     yield RunningGuest(
                         session=session,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zclab.host import netdev
 from zclab.lab.session import Session
 from zclab.netperf import VERSION_ARGV, parse_version
 from zclab.results import Provenance
@@ -24,6 +25,10 @@ def seen_on_host(session: Session) -> Provenance:
             "libvirt": session.libvirt.version(),
             "qemu": qemu.removeprefix("QEMU emulator version "),
             "netperf": parse_version(host.run(VERSION_ARGV, check=False).stdout),
+        },
+        settings={
+            "nic_rx_usecs": netdev.rx_usecs_of(host, session.nic),
+            "peer_rx_usecs": netdev.rx_usecs_of(session.peer, session.peer_nic),
         },
         command_lines={"host_kernel": read_text(host, "/proc/cmdline").strip()},
     )

@@ -98,7 +98,7 @@ def made_with(seen: Provenance, artifacts: Artifacts, lab: Lab) -> Provenance:
         update={
             "versions": versions,
             "artifacts": keys,
-            "settings": settings_of(lab),
+            "settings": {**settings_of(lab), **seen.settings},
             "command_lines": {**seen.command_lines, "zclab": shlex.join(sys.argv)},
         }
     )
@@ -107,14 +107,15 @@ def made_with(seen: Provenance, artifacts: Artifacts, lab: Lab) -> Provenance:
 def settings_of(lab: Lab) -> dict[str, str | int | bool]:
     """Return what a lab's file sets alike for all trials, and what changes their figures.
 
-    What is a dimension of every trial (the NIC) or told by the host (its CPU) is not among it. In
-    virtual time an emulated host has one CPU and no accelerator, whatever the file says.
+    What is a dimension of every trial (the NIC) or told by the host (its CPU, and how long its
+    NICs wait with interrupts) is not among it. In virtual time an emulated host has one CPU and no
+    accelerator, whatever the file says.
     """
     found: dict[str, str | int | bool] = {
         "guest_vcpus": lab.guest.vcpus,
         "guest_memory_mib": lab.guest.memory_mib,
         "guest_queues": lab.guest.queues,
-        **lab.tunables.model_dump(),
+        **lab.tunables.model_dump(exclude={"rx_usecs"}),
     }
     if lab.emulator:
         found["host_memory_mib"] = lab.emulator.memory_mib

@@ -52,12 +52,24 @@ def features_from_bits(bits: str) -> str:
 
 
 def configure(
-    guest: Runner, nic: GuestNic, network: Network, *, mtu: int, offloads: Switch
+    guest: Runner,
+    nic: GuestNic,
+    network: Network,
+    *,
+    mtu: int,
+    offloads: Switch,
+    rx_usecs: int | None,
 ) -> None:
-    """Give the guest's interface its address, MTU and offloads, and wait until the peer answers."""
+    """Give the guest's interface its address, MTU and offloads, and wait until the peer answers.
+
+    Where that is hardware, its interrupts are moderated like those of the host's NICs
+    (``rx_usecs``, see netdev.set_rx_usecs).
+    """
     guest.run(("ip", "address", "add", network.guest, "dev", nic.name))
     netdev.set_up(guest, nic.name, mtu=mtu)
     netdev.set_offloads(guest, nic.name, offloads)
+    if rx_usecs is not None and nic.virtio_features is None:
+        netdev.set_rx_usecs(guest, nic.name, rx_usecs)
     try:
         guest.run(("ping", "-c", "1", "-w", "20", network.peer_ip))
     except CommandError as exc:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zclab.errors import LabError
+from zclab.errors import CommandError, LabError
 from zclab.runner import Runner, read_text, wait_until, write_text
 
 OFFLOADS = ("tso", "gso", "gro")
@@ -170,6 +170,70 @@ def tuned(runner: Runner, netdev: str, *, threaded: bool, switch: str, mtu: int)
     finally:
         # The interface may be gone by now, and with it what there is to restore.
         runner.run(("sh", "-c", _TUNE, netdev, napi_before, mtu_before, *words), check=False)
+
+
+def coalescing_of(runner: Runner, netdev: str) -> dict[str, str]:
+    """Return what parse_coalescing() does; empty where an interface's driver tells nothing."""
+    done = runner.run(("ethtool", "-c", netdev), check=False)
+    return parse_coalescing(done.stdout) if done.ok else {}
+
+
+def parse_coalescing(text: str) -> dict[str, str]:
+    """Return what ``ethtool -c`` prints of receive interrupts, in the words of ``ethtool -C``.
+
+    ``adaptive-rx`` is ``on`` or ``off`` and ``rx-usecs`` is in µs; what a driver does not have
+    (``n/a``) is left out.
+    """
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        word = {"Adaptive RX": "adaptive-rx", "rx-usecs": "rx-usecs"}.get(name)
+        if word and (value := value.split()[0]) != "n/a":
+            found[word] = value
+    return found
+
+
+def rx_usecs_of(runner: Runner, netdev: str) -> int | str:
+    """Return how long an interface waits from one interrupt to the next, in µs.
+
+    That is ``adaptive`` where the number would be one of the moment, ``unknown`` where its driver
+    tells none. Below 10, Intel's drivers do not mean µs but a way to adapt that they have.
+    """
+    coalescing = coalescing_of(runner, netdev)
+    if coalescing.get("adaptive-rx") == "on":
+        return "adaptive"
+    return int(coalescing["rx-usecs"]) if "rx-usecs" in coalescing else "unknown"
+
+
+def set_rx_usecs(runner: Runner, netdev: str, rx_usecs: int) -> None:
+    """Have an interface wait at least ``rx_usecs`` µs from one interrupt to the next.
+
+    Raises LabError where its driver does not do so.
+    """
+    adapts = coalescing_of(runner, netdev).get("adaptive-rx") == "on"
+    words = (*(("adaptive-rx", "off") if adapts else ()), "rx-usecs", str(rx_usecs))
+    try:
+        runner.run(("ethtool", "-C", netdev, *words))
+    except CommandError as exc:
+        msg = f"{exc}; give tunables.rx_usecs a value that the driver of {netdev} takes, or none"
+        raise LabError(msg) from exc
+
+
+@contextmanager
+def moderated(runner: Runner, netdev: str, rx_usecs: int | None) -> Iterator[None]:
+    """Have an interface's interrupts moderated (see set_rx_usecs), and as before at the end.
+
+    With None nothing is changed.
+    """
+    if rx_usecs is None:
+        yield
+        return
+    before = [word for pair in coalescing_of(runner, netdev).items() for word in pair]
+    try:
+        set_rx_usecs(runner, netdev, rx_usecs)
+        yield
+    finally:
+        runner.run(("ethtool", "-C", netdev, *before), check=False)
 
 
 def statistics(runner: Runner, netdev: str) -> dict[str, int]:

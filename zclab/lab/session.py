@@ -102,6 +102,8 @@ class Session:
             switch=self.offloads,
             mtu=self.mtu,
         )
+        if (rx_usecs := self.lab.tunables.rx_usecs) is not None:
+            netdev.set_rx_usecs(self.host, self.nic, rx_usecs)
 
 
 @contextmanager
@@ -161,6 +163,7 @@ def _prepare(  # noqa: PLR0917 - one step of session(), cut out for length
     for runner, name in ((host, nic), (peer, peer_nic)):
         tuning = netdev.tuned(runner, name, threaded=threaded, switch=offloads, mtu=mtu)
         undo.enter_context(tuning)
+        undo.enter_context(netdev.moderated(runner, name, lab.tunables.rx_usecs))
     peer.run(("ip", "address", "replace", lab.network.peer, "dev", peer_nic))
     netserver = peer.start((*netserver_argv(), "-D"))
     undo.callback(netserver.stop)
