@@ -212,8 +212,9 @@ def set_rx_usecs(runner: Runner, netdev: str, rx_usecs: int) -> None:
     """
     adapts = coalescing_of(runner, netdev).get("adaptive-rx") == "on"
     words = (*(("adaptive-rx", "off") if adapts else ()), "rx-usecs", str(rx_usecs))
+    done = runner.run(("ethtool", "-C", netdev, *words), check=False)
     try:
-        runner.run(("ethtool", "-C", netdev, *words))
+        done.check()
     except CommandError as exc:
         msg = f"{exc}; give tunables.rx_usecs a value that the driver of {netdev} takes, or none"
         raise LabError(msg) from exc
