@@ -17,16 +17,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.build.apt import Apt
-from zclab.build.cache import cache_dir, get_or_build, is_built
+from zclab.build.cache import cache_dir, get_or_build, is_built, key_of
+from zclab.build.command import build_env
 from zclab.errors import BuildError
 from zclab.progress import Progress, silent
 
 RECIPES = Path(__file__).resolve().parents[2] / "guest-images"
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Counts changes of this file that change what comes out of it."""
+
+NOT_SHIPPED = (
+    "etc/ssh/ssh_host_*",
+    "etc/machine-id",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+    "var/cache/ldconfig/aux-cache",
+    "var/log/*.log",
+    "var/log/apt/*",
+    "var/cache/apt/archives/partial",
+    "var/lib/apt/lists/partial",
+)
+"""What the host image leaves out, as patterns of sqfstar: what installing packages draws at random,
+or takes from the clock, the disk or the folders that it is done in. Keys are the first of it; a
+host gets its own with the seed.
+"""
 
 BUSYBOX = "busybox"
 """Beside the host image, for those who boot it from an initramfs."""
+
+UMASK = 0o022
+"""Maintainer scripts make files; whose umask it is must not show in them."""
 
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 GUEST_DIRECTORIES = (
@@ -35,12 +55,24 @@ GUEST_DIRECTORIES = (
 )  # fmt: skip
 
 
+INIT = "init"
+"""Beside it, too: what that busybox runs first there."""
+
+CONTENT = "content"
+"""The file with the hash over all that was built, which takes a second to make again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A built image: where it is, its key, and the versions of the packages in it."""
+    """A built image: where it is, its key, and the versions of the packages in it.
+
+    ``key`` is a hash over what it was made from, ``content`` one over the image and the files
+    beside it.
+    """
 
     path: Path
     key: str
+    content: str
     packages: dict[str, str]
     cached: bool
 
@@ -57,9 +89,11 @@ def build_host_image(*, update: bool = False, progress: Progress = silent) -> Im
         squash = "sqfstar -quiet -no-progress -noI -noD -noF -noX"
         squash += " -root-mode 755 -root-uid 0 -root-gid 0"
         with tar.open("rb") as stdin:
-            _run((*squash.split(), str(folder / "host.squashfs")), folder, stdin=stdin.fileno())
+            packed = (str(folder / "host.squashfs"), *NOT_SHIPPED)
+            _run((*squash.split(), *packed), folder, stdin=stdin.fileno())
         program = ("--strip-components=3", "./usr/bin/busybox")
         _run(("tar", "-xf", str(tar), "-C", str(folder), *program), folder)
+        shutil.copyfile(recipe / "initramfs" / INIT, folder / INIT)
         tar.unlink()
 
     return _get_or_build(recipe, "host.squashfs", build, update=update, progress=progress)
@@ -106,10 +140,16 @@ def _get_or_build(
     if update or not is_built(kind, inputs):
         apt.update()
         inputs = _inputs(recipe, apt)
-    artifact = get_or_build(kind, inputs, lambda folder: build(folder, apt), progress=progress)
+
+    def fill(folder: Path) -> None:
+        build(folder, apt)
+        (folder / CONTENT).write_text(key_of({path.name: path for path in folder.iterdir()}))
+
+    artifact = get_or_build(kind, inputs, fill, progress=progress)
     return Image(
         path=artifact.path / name,
         key=artifact.key,
+        content=(artifact.path / CONTENT).read_text(),
         packages=artifact.inputs["packages"],
         cached=artifact.cached,
     )
@@ -248,14 +288,16 @@ def _run(
     scratch: Path | None = None,
 ) -> str:
     """Run a step of the recipe with its scratch files in ``folder``; return its output."""
-    # SOURCE_DATE_EPOCH: mmdebstrap clamps the times of all files to it.
-    env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "LC_ALL": "C.UTF-8"}
-    env["TMPDIR"] = str(scratch or folder)
-    env["DEBIAN_FRONTEND"] = "noninteractive"
+    env = build_env(
+        SOURCE_DATE_EPOCH="0",  # mmdebstrap clamps the times of all files to it
+        LC_ALL="C.UTF-8",
+        TMPDIR=str(scratch or folder),
+        DEBIAN_FRONTEND="noninteractive",
+    )
     try:
         done = subprocess.run(
             argv, stdin=stdin, input=text, capture_output=True, text=True, env=env, cwd=cwd,
-            check=False,
+            umask=UMASK, check=False,
         )  # fmt: skip
     except FileNotFoundError as exc:
         raise BuildError(f"{argv[0]} is not installed; `./bootstrap` installs it") from exc
