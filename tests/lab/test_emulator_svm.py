@@ -50,7 +50,7 @@ def on_two_cpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(emulator: EmulatorArtifact, hypervisor: Path, accelerator: tuple[str, ...]) -> str:
     """Boot a hypervisor and return what it prints."""
     firmware = [word for folder in emulator.firmware_dirs for word in ("-L", str(folder))]
-    machine = ("-cpu", "max", "-nodefaults", "-display", "none", "-no-reboot")
+    machine = ("-machine", "q35", "-cpu", "max", "-nodefaults", "-display", "none", "-no-reboot")
     console = ("-debugcon", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
     argv = (str(emulator.binary), *firmware, *accelerator, *machine, *console)
     done = subprocess.run(

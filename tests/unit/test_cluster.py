@@ -215,8 +215,8 @@ def a_lab() -> VirtualLab:
     )
     emulator = EmulatorArtifact(
         key="e1",
+        content="ec1",
         binary=CACHE / "qemu",
-        plugins=CACHE,
         include=CACHE,
         version="10.0.13",
         base="10.0.13",
@@ -224,7 +224,7 @@ def a_lab() -> VirtualLab:
         firmware_dirs=(Path("/usr/share/seabios"),),
         cached=True,
     )
-    image = Image(path=CACHE / "guest.cpio.gz", key="i1", packages={}, cached=True)
+    image = Image(path=CACHE / "guest.cpio.gz", key="i1", content="ic1", packages={}, cached=True)
     plugin = PluginArtifact(key="p1", path=CACHE / "account.so", cached=True)
     host = EmulatedHost(emulator=emulator, plugin=plugin, image=image)
     artifacts = Artifacts(kernel=kernel, guest_kernel=kernel, guest_image=image, host=host)

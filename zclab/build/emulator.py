@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zclab.build.apt import Apt
 from zclab.build.buildlog import explained
-from zclab.build.cache import Artifact, cache_dir, get_or_build, locked, prune
+from zclab.build.cache import Artifact, cache_dir, get_or_build, key_of, locked, prune
 from zclab.build.command import build_env, output_of, run_logged
 from zclab.build.series import Series, apply_series, read_series
 from zclab.build.source import Source, packaged
@@ -26,7 +26,11 @@ from zclab.progress import Progress, silent
 PATCHES = Path(__file__).parents[2] / "emulator-patches"
 PACKAGE = "qemu"
 FIRMWARE_DIRS = (Path("/usr/share/seabios"), Path("/usr/share/qemu"))
-RECIPE = 2
+DEVICES = PATCHES / "devices.mak"
+DEVICES_NAME = "zclab"
+"""What QEMU's build knows the list of devices by."""
+
+RECIPE = 3
 """Raised with every change of this file that makes another emulator of the same inputs."""
 
 CONFIGURE = (
@@ -44,8 +48,10 @@ CONFIGURE = (
     "--disable-download",
     "--disable-debug-info",
     "--disable-werror",
+    "--without-default-devices",
+    f"--with-devices-x86_64={DEVICES_NAME}",
 )
-TARGETS = ("qemu-system-x86_64", "contrib-plugins")
+BINARY = "qemu-system-x86_64"
 PLUGIN_HEADER = "include/qemu/qemu-plugin.h"
 
 _FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
@@ -56,15 +62,16 @@ _NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorArtifact:
-    """An emulator. ``firmware_dirs`` are for ``-L``, ``plugins`` holds QEMU's own TCG plugins.
+    """An emulator. ``firmware_dirs`` are for ``-L``.
 
-    ``include`` has the header that plugins of others are compiled with.
+    ``content`` is a hash over the emulator itself and the firmware that it loads, which is not
+    built here. ``include`` has the header that plugins are compiled with.
     ``version`` is QEMU's own, ``base`` the version of the source package.
     """
 
     key: str
+    content: str
     binary: Path
-    plugins: Path
     include: Path
     version: str
     base: str
@@ -84,7 +91,7 @@ def build_emulator(
     ``series`` is a folder, None for Debian's QEMU as it is; ``update`` asks the mirror for the
     newest package first. Raises BuildError, or ConfigError for a series that makes no sense.
     """
-    _check_firmware()
+    _firmware()
     source = _debian(update=update, progress=progress)
     patches = read_series(series)
     inputs = {
@@ -92,6 +99,7 @@ def build_emulator(
         "source": source.id,
         "series": patches.hash,
         "configure": CONFIGURE,
+        "devices": DEVICES,
         "compiler": output_of(("gcc", "--version")).partition("\n")[0],
     }
 
@@ -104,14 +112,21 @@ def build_emulator(
     return _described(artifact, source, patches)
 
 
-def _check_firmware() -> None:
-    """Fail early where QEMU would fail late: the firmware is not built here."""
+def _firmware() -> dict[str, Path]:
+    """Return the firmware by name; BuildError early where QEMU would fail late.
+
+    It is not built here.
+    """
+    found = {}
     for name in _FIRMWARE:
-        if not any((folder / name).is_file() for folder in FIRMWARE_DIRS):
+        there = [folder / name for folder in FIRMWARE_DIRS if (folder / name).is_file()]
+        if not there:
             raise BuildError(
                 f"{name}: in none of {', '.join(map(str, FIRMWARE_DIRS))}; "
                 "install the packages seabios and qemu-system-data"
             )
+        found[name] = there[0]
+    return found
 
 
 def _debian(*, update: bool, progress: Progress) -> Source:
@@ -142,12 +157,9 @@ def _build(source: Source, series: Series, folder: Path, progress: Progress) -> 
         with explained("emulator", series, log):
             _configure(work, source, log, progress)
             _ninja(work, log, progress)
-        shutil.copy2(work.build / TARGETS[0], folder)
+        shutil.copy2(work.build / BINARY, folder)
         (folder / "include").mkdir()
         shutil.copy2(work.tree / PLUGIN_HEADER, folder / "include")
-        (folder / "plugins").mkdir()
-        for plugin in (work.build / "contrib" / "plugins").glob("*.so"):
-            shutil.copy2(plugin, folder / "plugins")
 
 
 def _configure(work: WorkTree, source: Source, log: Path, progress: Progress) -> None:
@@ -156,13 +168,14 @@ def _configure(work: WorkTree, source: Source, log: Path, progress: Progress) ->
     if shutil.which("ccache"):
         argv.append("--cc=ccache gcc")
     marker = work.folder / "configured"
-    wanted = "\n".join((source.id, *argv))
+    wanted = "\n".join((source.id, *argv, DEVICES.read_text()))
     if marker.is_file() and marker.read_text() == wanted:
         return
     progress(0, None, "configuring QEMU")
     marker.unlink(missing_ok=True)
     shutil.rmtree(work.build, ignore_errors=True)
     work.build.mkdir()
+    shutil.copyfile(DEVICES, work.tree / f"configs/devices/x86_64-softmmu/{DEVICES_NAME}.mak")
     run_logged(argv, cwd=work.build, env=_env(work), log=log)
     marker.write_text(wanted)
 
@@ -173,7 +186,7 @@ def _ninja(work: WorkTree, log: Path, progress: Progress) -> None:
             progress(int(step[1]), int(step[2]), step[3])
 
     jobs = f"-j{(os.cpu_count() or 1) + 1}"
-    argv = ("nice", f"-n{_NICENESS}", "ninja", jobs, *TARGETS)
+    argv = ("nice", f"-n{_NICENESS}", "ninja", jobs, BINARY)
     run_logged(argv, cwd=work.build, env=_env(work), log=log, on_line=on_line)
 
 
@@ -184,8 +197,8 @@ def _env(work: WorkTree) -> dict[str, str]:
 def _described(artifact: Artifact, source: Source, series: Series) -> EmulatorArtifact:
     return EmulatorArtifact(
         key=artifact.key,
-        binary=artifact.path / TARGETS[0],
-        plugins=artifact.path / "plugins",
+        content=key_of({"emulator": artifact.path / BINARY, **_firmware()}),
+        binary=artifact.path / BINARY,
         include=artifact.path / "include",
         version=re.sub(r"^\d+:|[+-].*", "", source.version),
         base=source.version,
