@@ -107,7 +107,7 @@ def kernel(*, source: str, series: str, debug: bool, update: bool) -> None:
             update=update,
             progress=progress,
         )
-    out.print(f"kernel {built.version} ({built.base}, {built.key[:12]}): {built.bzimage}")
+    out.print(f"kernel {built.version} ({built.base}, {built.content[:12]}): {built.bzimage}")
 
 
 def emulator(*, series: str, update: bool) -> None:
@@ -116,7 +116,7 @@ def emulator(*, series: str, update: bool) -> None:
         built = emulator_build.build_emulator(
             series=series_folder(series, emulator_build.PATCHES), update=update, progress=progress
         )
-    out.print(f"emulator {built.version} ({built.base}, {built.key[:12]}): {built.binary}")
+    out.print(f"emulator {built.version} ({built.base}, {built.content[:12]}): {built.binary}")
 
 
 def images(*, update: bool) -> None:
@@ -152,8 +152,8 @@ def lab_status() -> None:
     names = emulated.names()
     for name in names:
         if found := emulated.find(name):
-            kernel_key = found.keys["kernel"][:12]
-            out.print(f"{name}: up, SSH on 127.0.0.1:{found.port}, kernel {kernel_key}")
+            kernel = found.contents["kernel"][:12]
+            out.print(f"{name}: up, SSH on 127.0.0.1:{found.port}, kernel {kernel}")
         else:
             out.print(f"{name}: remains of an interrupted start; `invoke lab-down` clears them")
     if not names:

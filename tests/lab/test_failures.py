@@ -79,7 +79,7 @@ def test_a_start_whose_controller_was_killed_is_cleared_away(
     assert f"lab {own_lab.name} is down" in done.stdout.decode()
     assert ended(folder)
     assert own_lab.name not in emulated.names()
-    assert artifacts.keys
+    assert artifacts.contents
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def with_inittab(session: Session, folder: Path, inittab: str) -> Session:
     image = folder / "guest.cpio.gz"
     # The kernel unpacks one initramfs after the other, and the last file of a name stays.
     image.write_bytes(session.boot.image.read_bytes() + gzip.compress(overlay))
-    other = replace(session, boot=replace(session.boot, image=image, image_key=folder.name))
+    other = replace(session, boot=replace(session.boot, image=image, image_name=folder.name))
     target = Path(other.guest_files.initrd)
     session.host.run(("mkdir", "-p", str(target.parent)))
     session.host.put(image, str(target))

@@ -23,12 +23,12 @@ KERNEL = KernelArtifact(
     variant="default",
     cached=True,
 )
-IMAGE = Image(path=Path("guest.cpio.gz"), key="i1", packages={}, cached=True)
+IMAGE = Image(path=Path("guest.cpio.gz"), key="i1", content="ic1", packages={}, cached=True)
 
 
-def test_a_guest_kernel_of_its_own_is_one_of_the_keys() -> None:
+def test_a_guest_kernel_of_its_own_is_one_of_the_contents() -> None:
     same = Artifacts(kernel=KERNEL, guest_kernel=KERNEL, guest_image=IMAGE, host=None)
-    debug = replace(same, kernel=replace(KERNEL, key="k2", variant="debug"))
+    debug = replace(same, kernel=replace(KERNEL, content="c2", variant="debug"))
 
-    assert same.keys == {"kernel": "k1", "guest_image": "i1"}
-    assert debug.keys == {"kernel": "k2", "guest_image": "i1", "guest_kernel": "k1"}
+    assert same.contents == {"kernel": "c1", "guest_image": "ic1"}
+    assert debug.contents == {"kernel": "c2", "guest_image": "ic1", "guest_kernel": "c1"}

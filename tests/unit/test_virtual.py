@@ -72,7 +72,9 @@ def test_the_program_for_the_host_brings_no_builders_and_no_libraries_for_termin
 
 
 def test_an_order_is_read_from_a_file_that_is_filled_up(tmp_path: Path) -> None:
-    order = Order(lab=load_lab("emulated"), kernel_name="k", image_key="i", mtu=1500, offloads="on")
+    order = Order(
+        lab=load_lab("emulated"), kernel_name="k", image_name="i", mtu=1500, offloads="on"
+    )
     file = tmp_path / "order"
     file.write_bytes(order.model_dump_json().encode().ljust(ORDER_BYTES))
 

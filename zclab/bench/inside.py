@@ -106,8 +106,8 @@ def experiment(order_file: Path, outbox: Outbox) -> None:
     boot = GuestBoot(
         kernel=Path(ON_HOST) / order.kernel_name / "bzImage",
         kernel_name=order.kernel_name,
-        image=Path(ON_HOST) / order.image_key / "guest.cpio.gz",
-        image_key=order.image_key,
+        image=Path(ON_HOST) / order.image_name / "guest.cpio.gz",
+        image_name=order.image_name,
     )
     with session(
         order.lab,

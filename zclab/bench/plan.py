@@ -100,7 +100,7 @@ class Order(Value):
 
     lab: Lab
     kernel_name: str
-    image_key: str
+    image_name: str
     mtu: int
     offloads: Switch
     mode: ModeName | None = None

@@ -90,7 +90,7 @@ def run_virtual(
 def made_with(seen: Provenance, artifacts: Artifacts, lab: Lab) -> Provenance:
     """Add to what a host tells of itself what we built it from, how, and by which command."""
     versions = {**seen.versions, "kernel_source": artifacts.kernel.base}
-    keys = {**seen.artifacts, **artifacts.keys, "series": artifacts.kernel.series_hash}
+    keys = {**seen.artifacts, **artifacts.contents, "series": artifacts.kernel.series_hash}
     if artifacts.host:
         versions["emulator"] = artifacts.host.emulator.version
         keys["emulator_series"] = artifacts.host.emulator.series_hash

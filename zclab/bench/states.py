@@ -14,8 +14,8 @@ from typing import Any
 
 from zclab import errors
 from zclab.bench.virtual_lab import VirtualLab
-from zclab.build.cache import Artifact, file_hash, get_or_build, prune
-from zclab.build.image import BUSYBOX, RECIPES
+from zclab.build.cache import Artifact, file_hash, get_or_build, key_of, prune
+from zclab.build.image import BUSYBOX, INIT
 from zclab.errors import LabError, ZclabError
 from zclab.lab import emulated
 from zclab.lab.seed import ON_HOST, write_seed
@@ -40,14 +40,24 @@ def host_state(virtual: VirtualLab, progress: Progress) -> Artifact:
         progress(0, None, "booting the host in virtual time, once for each kernel and image")
         make_host(virtual, code, folder)
 
-    inputs = {
-        "recipe": RECIPE,
-        "artifacts": virtual.artifacts.keys,
-        "code": {name: file_hash(path) for name, path in code.items()},
-        "cpu_model": virtual.cpu_model,
-        "order": virtual.order(),
-    }
+    inputs = {"recipe": RECIPE, "machine": identity(virtual), "order": virtual.order()}
     return _state("host", inputs, build, progress)
+
+
+def identity(virtual: VirtualLab) -> str:
+    """Return the hash over the contents of all that enters the machine, but for its order.
+
+    That is kernel, initramfs with zclab's own code, emulator, firmware, CPU model and command line:
+    where it is equal, equal orders give equal figures.
+    """
+    return key_of(
+        {
+            "artifacts": virtual.artifacts.contents,
+            "code": {name: file_hash(path) for name, path in program_files().items()},
+            "cpu_model": virtual.cpu_model,
+            "command_line": virtual.command_line,
+        }
+    )
 
 
 def guest_state(
@@ -115,14 +125,14 @@ def _write_host(virtual: VirtualLab, code: Mapping[str, Path], place: Path, init
         seed,
         files={
             f"{ON_HOST}/{artifacts.guest_kernel.content}/bzImage": artifacts.guest_kernel.bzimage,
-            f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
+            f"{ON_HOST}/{artifacts.guest_image.content}/guest.cpio.gz": artifacts.guest_image.path,
             **{f"usr/lib/zclab/python/{name}": path for name, path in code.items()},
         },
     )
     image = virtual.host.image.path
     files = {
         "bin/busybox": image.parent / BUSYBOX,
-        "init": RECIPES / "host" / "initramfs" / "init",
+        "init": image.parent / INIT,
         "host.squashfs": image,
         "seed.tar": seed,
     }

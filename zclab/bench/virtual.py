@@ -17,7 +17,15 @@ from typing import Any
 
 from zclab.bench.accounts import counted, with_exact
 from zclab.bench.plan import Planned
-from zclab.bench.states import error_of, guest_state, host_state, program_files, resumed, said
+from zclab.bench.states import (
+    error_of,
+    guest_state,
+    host_state,
+    identity,
+    program_files,
+    resumed,
+    said,
+)
 from zclab.bench.virtual_lab import ACCOUNTS, VirtualLab
 from zclab.build.cache import Artifact, file_hash, key_of
 from zclab.errors import KernelReportError, LabError, ZclabError
@@ -158,5 +166,8 @@ def _provenance(virtual: VirtualLab, host: Artifact) -> Provenance:
     seen = Provenance.model_validate(said(host.path, "provenance"))
     code = key_of({name: file_hash(path) for name, path in program_files().items()})
     return seen.model_copy(
-        update={"cpu_model": virtual.cpu_model, "artifacts": {"experiment": code}}
+        update={
+            "cpu_model": virtual.cpu_model,
+            "artifacts": {"machine": identity(virtual), "experiment": code},
+        }
     )

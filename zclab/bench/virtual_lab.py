@@ -83,7 +83,7 @@ class VirtualLab:
         return Order(
             lab=self.lab,
             kernel_name=self.artifacts.guest_kernel.content,
-            image_key=self.artifacts.guest_image.key,
+            image_name=self.artifacts.guest_image.content,
             mtu=self.mtu,
             offloads=self.offloads,
             mode=mode,
@@ -127,6 +127,24 @@ class VirtualLab:
             state=state,
             plugins=(plugin,) if counting or trace else (),
         )
+
+    @property
+    def command_line(self) -> tuple[str, ...]:
+        """The emulator's command line from power-on, the same wherever the machine's files are."""
+        files = Path("/")
+        machine = VirtualMachine(
+            hardware=Hardware(
+                name=NAME,
+                folder=files,
+                emulator=files / "emulator",
+                firmware=(),
+                kernel=files / "kernel",
+                settings=self.settings,
+            ),
+            cpu_model=self.cpu_model,
+            initrd=files / "initrd",
+        )
+        return machine.argv
 
     @property
     def cpu_model(self) -> str:

@@ -23,7 +23,7 @@ class EmulatedHost:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifacts:
-    """Built artifacts; equal keys are equal labs.
+    """Built artifacts; equal contents are equal labs.
 
     ``kernel`` is the host's, the one under test; ``host`` is None where there is a real one.
     """
@@ -34,14 +34,15 @@ class Artifacts:
     host: EmulatedHost | None
 
     @property
-    def keys(self) -> dict[str, str]:
-        """The key of each, which goes into every result."""
-        keys = {"kernel": self.kernel.key, "guest_image": self.guest_image.key}
-        if self.guest_kernel.key != self.kernel.key:
-            keys["guest_kernel"] = self.guest_kernel.key
+    def contents(self) -> dict[str, str]:
+        """The hash over the content of each, which goes into every result."""
+        contents = {"kernel": self.kernel.content, "guest_image": self.guest_image.content}
+        if self.guest_kernel.content != self.kernel.content:
+            contents["guest_kernel"] = self.guest_kernel.content
         if self.host:
-            keys |= {"emulator": self.host.emulator.key, "host_image": self.host.image.key}
-        return keys
+            emulator, image = self.host.emulator.content, self.host.image.content
+            contents |= {"emulator": emulator, "host_image": image}
+        return contents
 
 
 def build_all(

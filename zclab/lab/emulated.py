@@ -44,7 +44,7 @@ class Up(Value):
 
     name: str
     port: int
-    keys: dict[str, str]
+    contents: dict[str, str]
     command_line: str
 
     @property
@@ -86,9 +86,9 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     with _locked(folder):
         if found := find(lab.name):
-            if found.keys != artifacts.keys:
+            if found.contents != artifacts.contents:
                 changed = ", ".join(
-                    k for k, key in artifacts.keys.items() if found.keys.get(k) != key
+                    k for k, hashed in artifacts.contents.items() if found.contents.get(k) != hashed
                 )
                 msg = f"lab {lab.name} is up with another {changed}; end it with `invoke lab-down`"
                 raise LabError(msg)
@@ -172,7 +172,7 @@ def _start(
         keys=HostKeys(user=user, host=host),
         files={
             f"{ON_HOST}/{artifacts.guest_kernel.content}/bzImage": artifacts.guest_kernel.bzimage,
-            f"{ON_HOST}/{artifacts.guest_image.key}/guest.cpio.gz": artifacts.guest_image.path,
+            f"{ON_HOST}/{artifacts.guest_image.content}/guest.cpio.gz": artifacts.guest_image.path,
             **{f"{CAPABILITIES}/{path.name}": path for path in sorted(capabilities.glob("*.xml"))},
         },
     )
@@ -204,7 +204,7 @@ def _start(
     started = Up(
         name=lab.name,
         port=port,
-        keys=artifacts.keys,
+        contents=artifacts.contents,
         command_line=" ".join(argv),
     )
     replace(folder / "ready", started.model_dump_json(indent=2))
@@ -230,7 +230,7 @@ def _accelerator(settings: Emulator, emulator: EmulatorArtifact, kernel: KernelA
 
 
 def _capabilities(settings: Emulator, artifacts: Artifacts) -> Path:
-    inputs = {"artifacts": artifacts.keys, "settings": settings.model_dump()}
+    inputs = {"artifacts": artifacts.contents, "settings": settings.model_dump()}
     return cache_dir() / "capabilities" / key_of(inputs)
 
 

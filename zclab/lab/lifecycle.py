@@ -89,7 +89,7 @@ def opened(
         kernel=artifacts.guest_kernel.bzimage,
         kernel_name=artifacts.guest_kernel.content,
         image=artifacts.guest_image.path,
-        image_key=artifacts.guest_image.key,
+        image_name=artifacts.guest_image.content,
     )
     with staying_up(lab, artifacts, keep=keep, progress=progress) as access:
         progress(0, None, "preparing the host, the cable and the peer")

@@ -56,7 +56,7 @@ class GuestBoot:
     kernel: Path
     kernel_name: str
     image: Path
-    image_key: str
+    image_name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Session:
         """What guests boot from, on the host."""
         return GuestFiles(
             kernel=f"{ON_HOST}/{self.boot.kernel_name}/bzImage",
-            initrd=f"{ON_HOST}/{self.boot.image_key}/guest.cpio.gz",
+            initrd=f"{ON_HOST}/{self.boot.image_name}/guest.cpio.gz",
             host_key=f"{ON_HOST}/guest_host_key",
             console_log=f"{ON_HOST}/console.log",
             authorized_key=self.access.authorized_key,
@@ -222,7 +222,7 @@ def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
     """Copy to the host what it does not have; folders are named by hashes: what is there fits."""
     wanted = {
         f"{ON_HOST}/{boot.kernel_name}/bzImage": boot.kernel,
-        f"{ON_HOST}/{boot.image_key}/guest.cpio.gz": boot.image,
+        f"{ON_HOST}/{boot.image_name}/guest.cpio.gz": boot.image,
     }
     there = host.run(("ls", *wanted), check=False).stdout.split()
     for remote in [name for name in wanted if name not in there]:
