@@ -46,6 +46,15 @@ def started(*argv: str, log: Path, **environment: str) -> Iterator[subprocess.Po
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was lost and run again: tests that pass then are defects all the same."""
+    lost = terminalreporter.stats.get("rerun", [])
+    terminalreporter.write_sep("-", f"lost and run again: {len(lost)}")
+    for report in lost:
+        reason = report.longrepr.reprcrash.message.splitlines()[0]
+        terminalreporter.write_line(f"{report.nodeid}: {reason}")
+
+
 class DaskProcesses:
     """A scheduler, its workers, and who uses them, each a process that can be killed."""
 
