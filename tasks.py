@@ -130,6 +130,7 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "profile": "in virtual time, keep the self-cost of every kernel symbol",
         "jobs": "trials side by side in virtual time, one for each core by default",
         "executor": "in virtual time, a dask.distributed scheduler's address: run on its workers",
+        "fresh": "in virtual time, measure known results again; fail where one differs",
         "offloads": "on or off: TSO, GSO and GRO of guest, host and peer",
         "mtu": "of guest, host and peer, in bytes",
         "suite": "a file of suites/ without its ending, or a path, instead of the options above",
@@ -161,6 +162,7 @@ def run_bench(
     mtu: int = 1500,
     jobs: int = 0,
     executor: str = "",
+    fresh: bool = False,
     profile: bool = False,
     copy_bytes: int = 8,
     suite: str = "",
@@ -178,9 +180,11 @@ def run_bench(
 ) -> None:
     """Compare the modes: boot, drive netperf, print a table."""
     if resume:
-        beside = ("jobs", "executor", "keep", "dry_run")
+        beside = ("jobs", "executor", "fresh", "keep", "dry_run")
         commands.reject_beside("resume", run_bench.body, locals(), allow=beside)
-        experiment.resume(resume, jobs=jobs, executor=executor, keep=keep, dry_run=dry_run)
+        experiment.resume(
+            resume, jobs=jobs, executor=executor, fresh=fresh, keep=keep, dry_run=dry_run
+        )
         return
     loaded = commands.load(lab, name=name, nic=nic, clock=clock)
     options = experiment.Options(
@@ -201,7 +205,7 @@ def run_bench(
         else experiment.planned(loaded, options)
     )
     virtual = experiment.virtual_options(
-        jobs=jobs, profile=profile, copy_bytes=copy_bytes, executor=executor
+        jobs=jobs, profile=profile, copy_bytes=copy_bytes, executor=executor, fresh=fresh
     )
     if dry_run:
         experiment.show(plan, virtual)

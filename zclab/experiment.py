@@ -115,13 +115,17 @@ def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
 
 
 def virtual_options(
-    *, jobs: int, profile: bool, copy_bytes: int, executor: str = ""
+    *, jobs: int, profile: bool, copy_bytes: int, executor: str = "", fresh: bool = False
 ) -> VirtualOptions:
-    """Return the options that only virtual time has; 0 jobs are one for each core."""
+    """Return the options that only virtual time has; 0 jobs are one for each core.
+
+    With ``fresh`` known results are measured again.
+    """
     for known in COPY_BYTES:
         if copy_bytes == known:
             return VirtualOptions(
                 jobs=jobs or os.cpu_count() or 1,
+                recheck=None if fresh else 0,
                 profile=profile,
                 copy_bytes=known,
                 executor=executor,
@@ -190,7 +194,9 @@ def begin(
     return store
 
 
-def resume(run: str, *, jobs: int, executor: str, keep: bool, dry_run: bool) -> None:
+def resume(
+    run: str, *, jobs: int, executor: str, keep: bool, dry_run: bool, fresh: bool = False
+) -> None:
     """Go on with a run that has stopped, with what it recorded, in the order that it recorded."""
     path = Path(run)
     recorded = load_recorded(path)
@@ -199,6 +205,7 @@ def resume(run: str, *, jobs: int, executor: str, keep: bool, dry_run: bool) -> 
         profile=recorded.profile,
         copy_bytes=recorded.copy_bytes,
         executor=executor,
+        fresh=fresh,
     )
     whole, results = recorded.plan, load(path)
     _check_executor(whole, virtual)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_options
 from pathlib import Path
 
 from zclab.bench.virtual_lab import VirtualOptions
@@ -33,6 +34,8 @@ from zclab.store import RUNS, load, replace
 FOLDER = RUNS / "nightly"
 BASELINE = "baseline.json"
 SUMMARY, PAGE, JUNIT = "summary.md", "report.html", "junit.xml"
+RECHECKED = 4
+"""How many known results of each part a night measures again, to see that they still hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ def nightly(
     store = begin(plan, virtual, kernel=kernel, runs=options.folder)
     problem: ZclabError | None = None
     try:
-        run_all(plan, plan, build, store, virtual)
+        run_all(plan, plan, build, store, replace_options(virtual, recheck=RECHECKED))
     except ZclabError as exc:
         problem = exc
     results = store.results

@@ -59,11 +59,22 @@ class Dimensions(Value):
         return "-".join(str(word) for word in words if word is not None)
 
 
+class KnownFrom(Value):
+    """The run that measured what is known, and its ISO 8601 date in UTC."""
+
+    run: str
+    date: str
+
+
 class Trial(Dimensions):
-    """One mode x workload x repetition, and how it ended."""
+    """One mode x workload x repetition, and how it ended.
+
+    ``known_from`` is the run that measured it, where that was an earlier one.
+    """
 
     status: Status
     reason: str | None = None
+    known_from: KnownFrom | None = None
     evidence: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
 
 

@@ -38,7 +38,7 @@ def test_what_a_patch_adds_to_each_frame_is_found_in_its_place(
 
     ab(
         plan,
-        virtual_options(jobs=1, profile=True, copy_bytes=8),
+        virtual_options(jobs=1, profile=True, copy_bytes=8, fresh=True),
         base="ours",
         head=str(DATA / patch),
         out_dir=str(tmp_path / "ab"),
@@ -65,7 +65,7 @@ def test_bisection_names_the_patch_that_moved_a_figure(tmp_path: Path) -> None:
 
     found = bisect(
         plan,
-        virtual_options(jobs=2, profile=False, copy_bytes=8),
+        virtual_options(jobs=2, profile=False, copy_bytes=8, fresh=True),
         series_steps(series, str(ours), str(ours + 2)),
         metric="insns_per_transaction_vhost",
         out_dir=tmp_path / "bisect",

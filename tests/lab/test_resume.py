@@ -18,6 +18,7 @@ pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 PLAN = ("--clock=virtual", "--mode=vhost", "--workload=TCP_RR", "--repetitions=4", "--jobs=1")
+FRESH = "--fresh"
 TRIALS = 4
 
 
@@ -39,7 +40,7 @@ def killed(path: Path, *, after: int) -> Results:
         return len(load(path).trials) if (path / RESULTS_FILE).exists() else 0
 
     with subprocess.Popen(
-        run_bench(*PLAN, f"--out={path}"), cwd=ROOT, start_new_session=True
+        run_bench(*PLAN, FRESH, f"--out={path}"), cwd=ROOT, start_new_session=True
     ) as process:
         try:
             wait_until(
@@ -58,9 +59,9 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     before = killed(run, after=2)
     assert 2 <= len(before.trials) < TRIALS
 
-    finished(f"--resume={run}")
+    finished(f"--resume={run}", FRESH)
 
-    finished(*PLAN, f"--out={whole}")
+    finished(*PLAN, FRESH, f"--out={whole}")
     after = load(run)
     assert after.trials[: len(before.trials)] == before.trials
     assert after.samples[: len(before.samples)] == before.samples

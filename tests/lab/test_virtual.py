@@ -8,19 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from zclab.bench.plan import Planned, plan, select_modes, select_workloads
-from zclab.bench.states import guest_state, host_state
-from zclab.bench.virtual import Outcome
+from zclab.bench.states import guest_state, host_state, identity
+from zclab.bench.virtual import Outcome, run_trials
 from zclab.bench.virtual import run_trial as run_one
 from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.config import load_lab, with_overrides
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.model import COMPONENTS, NicModel, Switch
 from zclab.progress import silent
+from zclab.results import Provenance
 from zclab.trace import compare_files
 from zclab.units import MIB
 from zclab.verify import stages
@@ -107,6 +109,26 @@ def test_a_start_is_the_same_under_load_from_another_folder_locale_and_time_zone
     assert done.returncode == 0, done.stderr
     assert first.trial.status == "ok", first.trial.reason
     assert json.loads(done.stdout.splitlines()[-1]) == figures(first)
+
+
+def test_a_known_result_is_what_a_fresh_one_would_be(virtual: VirtualLab) -> None:
+    """It comes without a machine, and a fresh one that differs would be an error."""
+    trial = planned("vhost", "TCP_RR", None)
+
+    def outcome(recheck: int | None) -> Outcome:
+        seen: list[Provenance] = []
+        (one,) = run_trials(
+            virtual, [trial], silent, jobs=1, on_provenance=seen.append, run="a", recheck=recheck
+        )
+        assert seen[0].artifacts["machine"] == identity(virtual)
+        return one
+
+    fresh, known = outcome(None), outcome(0)
+
+    assert fresh.trial.known_from is None
+    assert known.trial.known_from is not None
+    trial_as_fresh = known.trial.model_copy(update={"known_from": None})
+    assert replace(known, trial=trial_as_fresh) == fresh
 
 
 def test_another_start_is_another_point_of_the_distribution(

@@ -78,6 +78,8 @@ def run_virtual(
         jobs=options.jobs,
         on_provenance=on_provenance,
         execute=elsewhere,
+        run=store.results.run.id,
+        recheck=options.recheck,
     )
     for outcome in outcomes:
         for name, text in outcome.raw:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zclab import errors
+from zclab.bench.plan import Planned
 from zclab.bench.virtual_lab import VirtualLab
 from zclab.build.cache import Artifact, file_hash, get_or_build, key_of, prune
 from zclab.build.image import BUSYBOX, INIT
@@ -24,6 +25,9 @@ from zclab.model import ModeName
 from zclab.progress import Progress
 
 PROGRAM = "zclab.bench.inside"
+
+PHASE_US = 137
+"""How much later each start begins than the one before it: no multiple of a timer's period."""
 
 RECIPE = 2
 """Counts changes here that make another state of the same inputs."""
@@ -90,6 +94,12 @@ def make_guest(
     """Boot a guest on a host from its state; put the new state and what was said in a folder."""
     with resumed(virtual, host, virtual.order(mode), trace=trace) as started:
         _advance(started, "guest", folder)
+
+
+def order_of(virtual: VirtualLab, planned: Planned) -> str:
+    """Return the order for one trial; its boot tells it from others of the same kind."""
+    mode, start = planned.dimensions.mode, planned.dimensions.boot
+    return virtual.order(mode, (planned,), start * PHASE_US)
 
 
 def program_files(program: str = PROGRAM) -> dict[str, Path]:

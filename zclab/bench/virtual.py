@@ -7,6 +7,7 @@ figure.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from zclab.bench.accounts import counted, with_exact
+from zclab.bench.known import Known, differences, find, forget_oldest, keep, measured_now
 from zclab.bench.plan import Planned
 from zclab.bench.states import (
     error_of,
     guest_state,
     host_state,
     identity,
+    order_of,
     program_files,
     resumed,
     said,
@@ -36,9 +39,6 @@ from zclab.profile import Symbols
 from zclab.profiles import accounts_name, profile_name
 from zclab.progress import Progress
 from zclab.results import Provenance, Sample, Trial
-
-PHASE_US = 137
-"""How much later each start begins than the one before it: no multiple of a timer's period."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +57,11 @@ Execute = Callable[[VirtualLab, Mapping[ModeName, Artifact], Sequence[Planned]],
 def run_trial(
     virtual: VirtualLab, state: Path, planned: Planned, trace: Path | None = None
 ) -> Outcome:
-    """Run one trial from a guest's state; its boot tells it from others of the same kind.
+    """Run one trial from a guest's state.
 
     One that the host cannot bring to an end is a failed one; KernelReportError goes through.
     """
-    start = planned.dimensions.boot
-    order = virtual.order(planned.dimensions.mode, (planned,), start * PHASE_US)
+    order = order_of(virtual, planned)
     raw: list[tuple[str, str]] = []
     try:
         with resumed(virtual, state / STATE, order, counting=True, trace=trace) as started:
@@ -92,13 +91,75 @@ def run_trials(
     jobs: int,
     on_provenance: Callable[[Provenance], None],
     execute: Execute | None = None,
+    run: str = "",
+    recheck: int | None = 0,
+) -> Iterator[Outcome]:
+    """Yield what comes of each trial: at once what is known, then what has to be measured.
+
+    Of the known ones ``recheck`` are measured again, drawn by lot, or with None all of them; raises
+    LabError where one is not as it was. What is measured is known from then on, as from ``run``.
+    """
+    machine = identity(virtual)
+    known = {one: there for one in trials if (there := find(virtual, machine, one))}
+    again = random.SystemRandom().sample(
+        list(known), len(known) if recheck is None else min(recheck, len(known))
+    )
+    for planned, there in known.items():
+        if planned not in again:
+            on_provenance(there.host)
+            trial = there.trial.model_copy(update={"known_from": there.measured})
+            yield Outcome(trial=trial, samples=there.samples, raw=there.raw)
+    todo = {one.dimensions.identity: one for one in trials if one in again or one not in known}
+    if not todo:
+        return
+    hosts: list[Provenance] = []
+
+    def on_host(seen: Provenance) -> None:
+        hosts.append(seen)
+        on_provenance(seen)
+
+    for outcome in _measured(
+        virtual, list(todo.values()), progress, jobs=jobs, on_host=on_host, execute=execute
+    ):
+        trial, samples = outcome.trial, outcome.samples
+        planned = todo[trial.identity]
+        if planned in known:
+            _check_equal(known[planned], trial, samples)
+        now = Known(
+            measured=measured_now(run), host=hosts[0], trial=trial, samples=samples, raw=outcome.raw
+        )
+        keep(virtual, machine, planned, now)
+        yield outcome
+    forget_oldest()
+
+
+def _check_equal(before: Known, trial: Trial, samples: tuple[Sample, ...]) -> None:
+    """Raise LabError where a trial that was measured again is not what it was."""
+    if trial.status != "failed" and (lines := differences(before, trial, samples)):
+        what = f"{trial.mode}, {trial.workload}, start {trial.boot}"
+        raise LabError(
+            f"virtual time was not exact: {what} differs from run {before.measured.run} of "
+            f"{before.measured.date}, in which the machine was the same:\n  "
+            + "\n  ".join(lines)
+            + "\n`invoke verify` says where two runs part"
+        )
+
+
+def _measured(
+    virtual: VirtualLab,
+    trials: Sequence[Planned],
+    progress: Progress,
+    *,
+    jobs: int,
+    on_host: Callable[[Provenance], None],
+    execute: Execute | None,
 ) -> Iterator[Outcome]:
     """Make the states that trials start from, run the trials, and yield what came of each.
 
     They run here, ``jobs`` of them side by side, unless ``execute`` runs them elsewhere.
     """
     host = host_state(virtual, progress)
-    on_provenance(_provenance(virtual, host))
+    on_host(_provenance(virtual, host))
     modes = tuple(dict.fromkeys(planned.dimensions.mode for planned in trials))
     with _pool(virtual, jobs) as pool:
         made = pool.map(lambda mode: guest_state(virtual, host, mode, progress), modes)

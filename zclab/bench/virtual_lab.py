@@ -29,10 +29,12 @@ class VirtualOptions:
     """What can be chosen of a run in virtual time.
 
     ``jobs`` trials run side by side here, or, with ``executor``, as many as there are workers of
-    the dask.distributed scheduler at that address.
+    the dask.distributed scheduler at that address. Of trials whose results are known, ``recheck``
+    are measured again, drawn by lot; None is all of them.
     """
 
     jobs: int = 1
+    recheck: int | None = 0
     executor: str = ""
     profile: bool = False
     copy_bytes: CopyBytes = 8

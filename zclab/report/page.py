@@ -74,6 +74,7 @@ def page(
         counts=[(verdict, MARKS[verdict], tally(judged)[verdict]) for verdict in get_args(Verdict)],
         caveat=words.caveat(results),
         resumed=words.resumed(results.run),
+        known=words.known(results),
         spread=words.spread_explained(estimates),
         sections=[_section(sweep, shown) for sweep in sweeps(found)],
         undecided=tuple(words.undecided(judged)),

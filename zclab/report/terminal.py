@@ -118,6 +118,8 @@ def _headline(
         yield Text(caveat, style="yellow")
     if resumed := words.resumed(run):
         yield Text(resumed, style="dim")
+    if known := words.known(results):
+        yield Text(known, style="dim")
     estimates = [
         measured(units, run.clock)
         for cell in found

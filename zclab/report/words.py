@@ -153,6 +153,20 @@ def resumed(run: RunInfo) -> str:
     return f"stopped and gone on with {times}{again}"
 
 
+def known(results: Results) -> str:
+    """Say which trials an earlier run measured; nothing where this one measured all."""
+    origins = [trial.known_from for trial in results.trials if trial.known_from]
+    if not origins:
+        return ""
+    last = max(origins, key=lambda origin: origin.date)
+    others = len({origin.run for origin in origins}) - 1
+    more = f" and {others} more" if others else ""
+    return (
+        f"{len(origins)} of {len(results.trials)} trials are known from run {last.run}{more}, "
+        f"measured on {last.date}; --fresh measures them again"
+    )
+
+
 def sentence(judged: Sequence[Judged], against: str) -> str:
     """Return the verdict on all figures, mode by mode: what is worse first, then what is better."""
     if not judged:

@@ -1,0 +1,99 @@
+"""Known results: what came of a trial in virtual time, kept under all that decides it.
+
+Such a trial is a function of contents: the machine, the order that it is given, and what makes
+figures of its accounts. Equal contents give equal figures, so a trial that was measured once need
+not be measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from zclab.bench.plan import Planned
+from zclab.bench.states import RECIPE, order_of, program_files
+from zclab.bench.virtual_lab import VirtualLab
+from zclab.build.cache import artifact_path, file_hash, get_or_build, key_of, prune, remove_tree
+from zclab.model import Value
+from zclab.results import KnownFrom, Provenance, Sample, Trial
+
+KIND = "known-trial"
+ACCOUNTING = "zclab.bench.accounts"
+"""The module that makes figures of accounts, on this side; with it count those that it imports."""
+
+KEPT = 4000
+_FILE = "known.json"
+
+
+class Known(Value):
+    """What came of a trial, with what the host said of itself then."""
+
+    measured: KnownFrom
+    host: Provenance
+    trial: Trial
+    samples: tuple[Sample, ...]
+    raw: tuple[tuple[str, str], ...]
+
+
+def inputs(virtual: VirtualLab, machine: str, planned: Planned) -> Mapping[str, object]:
+    """Return all that decides what comes of a trial; ``machine`` is its states.identity()."""
+    return {
+        "machine": machine,
+        "states": RECIPE,
+        "order": order_of(virtual, planned),
+        "accounting": {name: file_hash(path) for name, path in program_files(ACCOUNTING).items()},
+        "plugin": virtual.host.plugin.key,
+        "profile": virtual.profile,
+    }
+
+
+def find(virtual: VirtualLab, machine: str, planned: Planned) -> Known | None:
+    """Return the known result of a trial, or None; one that cannot be read is forgotten."""
+    folder = artifact_path(KIND, key_of(inputs(virtual, machine, planned)))
+    if not folder.is_dir():
+        return None
+    try:
+        return Known.model_validate_json((folder / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, ValidationError):
+        remove_tree(folder)
+        return None
+
+
+def keep(virtual: VirtualLab, machine: str, planned: Planned, known: Known) -> None:
+    """Keep a result, unless it is known already; a failed trial is no result."""
+    if known.trial.status == "failed":
+        return
+
+    def fill(folder: Path) -> None:
+        (folder / _FILE).write_text(known.model_dump_json(), encoding="utf-8")
+
+    get_or_build(KIND, inputs(virtual, machine, planned), fill)
+
+
+def forget_oldest() -> None:
+    """Forget what was not wanted for longest, beyond KEPT."""
+    prune(KIND, keep=KEPT)
+
+
+def measured_now(run: str) -> KnownFrom:
+    """Return where a result comes from that this run measures."""
+    return KnownFrom(run=run, date=datetime.now(UTC).date().isoformat())
+
+
+def differences(before: Known, trial: Trial, samples: tuple[Sample, ...]) -> list[str]:
+    """Return what is not as it was, a line each: nothing, where virtual time is exact."""
+    was = {sample.metric: sample.value for sample in before.samples}
+    now = {sample.metric: sample.value for sample in samples}
+    lines = [
+        f"{name}: {now.get(name)}, and {was.get(name)} before"
+        for name in dict.fromkeys((*was, *now))
+        if now.get(name) != was.get(name)
+    ]
+    return lines + [
+        f"{what}: {getattr(trial, what)}, and {getattr(before.trial, what)} before"
+        for what in ("status", "reason", "evidence")
+        if getattr(before.trial, what) != getattr(trial, what)
+    ]
