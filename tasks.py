@@ -441,6 +441,7 @@ def profile_diff(_context: Context, base: str, head: str, top: int = 25) -> None
         "run": "a run's folder, or its results.json",
         "baseline-mode": "the mode that the others are compared with",
         "gates": "a file of gates/ without its ending, or a path; by default the clock's",
+        "evidence": "every counter that shows which mode was in effect, and all it was made with",
         "html": "where the page goes, instead of the run's folder",
         "markdown": "also write the table as Markdown",
     }
@@ -451,13 +452,21 @@ def report(
     run: str,
     baseline_mode: str = "vhost",
     gates: str = "",
+    evidence: bool = False,
     html: str = "",
     markdown: str = "",
 ) -> None:
     """Show a run again, and write its page."""
     from zclab import offline  # noqa: PLC0415 - scipy and matplotlib take seconds to import
 
-    offline.report(run, baseline_mode=baseline_mode, gates=gates, html=html, md=markdown)
+    offline.report(
+        run,
+        baseline_mode=baseline_mode,
+        gates=gates,
+        details=evidence,
+        html=html,
+        md=markdown,
+    )
 
 
 @task(

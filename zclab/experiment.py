@@ -286,6 +286,8 @@ def _print(results: Results, folder: Path) -> None:
 
         out.print(terminal.render(results))
     out.print(f"results, raw output and console logs: {folder}")
+    if results.trials:
+        out.print(f"every counter and hash: `invoke report {folder} --evidence`", markup=False)
 
 
 def _fail_where_bad(results: Results, trials: int) -> None:

@@ -25,13 +25,18 @@ PAGE_FILE = "report.html"
 TREND_FILE = "trend.html"
 
 
-def report(run: str, *, baseline_mode: str, gates: str, html: str, md: str) -> None:
-    """Print the report of a run and write its page, by default into the run's folder."""
+def report(
+    run: str, *, baseline_mode: str, gates: str, html: str, md: str, details: bool = False
+) -> None:
+    """Print the report of a run and write its page, by default into the run's folder.
+
+    ``details`` adds every counter of the evidence, and all that the figures were made with.
+    """
     path = Path(run)
     results = load(path)
     folder = path if path.is_dir() else path.parent
     base, rules = _mode(baseline_mode), _gates(gates, results.run.clock)
-    out.print(render(results, baseline=base, gates=rules))
+    out.print(render(results, baseline=base, gates=rules, details=details))
     written = Path(html) if html else folder / PAGE_FILE
     _write("--html", written, page(results, folder=folder, baseline=base, gates=rules))
     if md:

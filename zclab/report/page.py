@@ -16,6 +16,7 @@ from zclab.host.console import ConsoleWatch
 from zclab.judge import Judged, Verdict, measured
 from zclab.model import ModeName
 from zclab.report import words
+from zclab.report.evidence import counters, sentences
 from zclab.report.figures import Chart, Shown, figures
 from zclab.report.words import COLUMNS, MARKS, number
 from zclab.results import METRICS, Metric, Results
@@ -81,7 +82,8 @@ def page(
         comparison=[_compared(one) for one in comparison],
         comparison_verdict=words.sentence(comparison, against) if comparison else "",
         consoles=_consoles(folder) if folder and failed else {},
-        evidence=words.evidence(found),
+        evidence=sentences(found),
+        counters=counters(found),
         significance=gates.significance,
         baseline=baseline,
     )

@@ -16,6 +16,7 @@ from zclab.judge import Judged, Verdict, measured
 from zclab.model import Clock, ModeName
 from zclab.profiles import CellMovements
 from zclab.report import words
+from zclab.report.evidence import counters, sentences
 from zclab.report.words import COLUMNS, COPIED, NONE, Verdicts, number
 from zclab.results import METRICS, Metric, Results
 
@@ -27,16 +28,25 @@ _COLOURS: dict[Verdict, str] = {
     "missing": "red",
 }
 _HASH_SHOWN = 12
+_HASHES = ("series", "machine")
+"""The hashes that say most: what is under test, and all that enters a machine in virtual time."""
 
 
 def render(
-    results: Results, *, baseline: ModeName = "vhost", gates: Gates | None = None
+    results: Results,
+    *,
+    baseline: ModeName = "vhost",
+    gates: Gates | None = None,
+    details: bool = False,
 ) -> RenderableType:
-    """Return the report of a run."""
+    """Return the report of a run, with the verdict as its last words.
+
+    ``details`` adds every counter of the evidence, and all that the figures were made with.
+    """
     found = cells([results], baseline=baseline)
     judged = within(results, gates or default_gates(results.run.clock), baseline=baseline)
     verdicts = words.verdicts_of(judged)
-    parts: list[RenderableType] = [*_headline(results, found, judged, baseline)]
+    parts: list[RenderableType] = [*_headline(results, found)]
     for cell in found:
         title = Text.assemble(
             (words.cell_name(cell.dimensions), "bold cyan"),
@@ -46,7 +56,10 @@ def render(
         parts += ["", title, table, *_remarks(cell)]
     if not found:
         parts += ["", Text("No trial has ended.", style="yellow")]
-    parts += ["", _evidence(found), "", _provenance(results)]
+    parts += ["", _evidence(found, details=details), ""]
+    parts += [_provenance(results)] if details else [*_made_with(results)]
+    if len({result.mode for cell in found for result in cell.modes}) > 1:
+        parts += ["", Text(words.sentence(judged, baseline), style="bold")]
     return Group(*parts)
 
 
@@ -109,9 +122,7 @@ def _with_range(one: Judged) -> str:
     return shown
 
 
-def _headline(
-    results: Results, found: Sequence[Cell], judged: Sequence[Judged], baseline: ModeName
-) -> Iterator[Text]:
+def _headline(results: Results, found: Sequence[Cell]) -> Iterator[Text]:
     run = results.run
     yield Text.assemble((f"run {run.id}", "bold"), f"  lab {run.lab}, {run.clock} clock")
     if caveat := words.caveat(results):
@@ -130,32 +141,30 @@ def _headline(
     many = any(estimate.boots > 1 for estimate in estimates)
     yield Text(words.spread_explained(estimates), style="dim" if many else "yellow")
     if len({result.mode for cell in found for result in cell.modes}) > 1:
-        yield Text(f"{words.sentence(judged, baseline)} {words.MARKS_EXPLAINED}", style="bold")
+        yield Text(words.MARKS_EXPLAINED, style="dim")
 
 
 def _table(cell: Cell, baseline: ModeName, clock: Clock, verdicts: Verdicts) -> Table:
     """Return a table with a row for each mode; it fits in 100 columns."""
-    rate, demand, detail = (METRICS[name] for name in COLUMNS[cell.dimensions.workload])
+    metrics = tuple(METRICS[name] for name in COLUMNS[cell.dimensions.workload])
+    compared = cell.mode(baseline) is not None and len(cell.modes) > 1
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("mode\n", min_width=11, no_wrap=True)
-    for metric in (rate, demand):
-        table.add_column(_heading(metric), justify="right", min_width=12, no_wrap=True)
-        table.add_column(f"vs {baseline}\n", min_width=18, no_wrap=True)
-    table.add_column(_heading(detail), justify="right", no_wrap=True)
-    table.add_column("" if detail.name == COPIED else "vs\n", no_wrap=True)
+    for metric in metrics:
+        last = metric is metrics[-1]
+        width = None if last else 12
+        table.add_column(_heading(metric), justify="right", min_width=width, no_wrap=True)
+        if compared and metric.name != COPIED:
+            width = None if last else 18
+            table.add_column("vs\n" if last else f"vs {baseline}\n", min_width=width, no_wrap=True)
     for result in cell.modes:
-        judged = [
-            verdicts.get((cell.key, result.mode, metric.name)) for metric in (rate, demand, detail)
-        ]
-        table.add_row(
-            result.mode,
-            _figure(result, rate, clock),
-            _ratio(judged[0]),
-            _figure(result, demand, clock),
-            _ratio(judged[1]),
-            _figure(result, detail, clock),
-            "" if detail.name == COPIED else _ratio(judged[2], with_range=False),
-        )
+        row: list[RenderableType] = [result.mode]
+        for metric in metrics:
+            row.append(_figure(result, metric, clock))
+            if compared and metric.name != COPIED:
+                judged = verdicts.get((cell.key, result.mode, metric.name))
+                row.append(_ratio(judged, with_range=metric is not metrics[-1]))
+        table.add_row(*row)
     return table
 
 
@@ -191,13 +200,22 @@ def _remarks(cell: Cell) -> Iterator[RenderableType]:
             )
 
 
-def _evidence(found: Sequence[Cell]) -> RenderableType:
-    """Return what showed that each mode was in effect, a line for each mode."""
-    seen = words.evidence(found)
+def _evidence(found: Sequence[Cell], *, details: bool) -> RenderableType:
+    """Return what showed that each mode was in effect: a sentence each, or every counter."""
+    seen = counters(found) if details else sentences(found)
     grid = _grid("evidence")
     for mode, shown in seen.items():
         grid.add_row(mode, Text(shown))
     return grid if seen else Text("no evidence of the mode in effect", style="yellow")
+
+
+def _made_with(results: Results) -> Iterator[Text]:
+    """Yield what the figures were made with in two lines; --evidence shows all parts."""
+    versions, artifacts = results.provenance.versions, results.provenance.artifacts
+    told = [f"{name.replace('_', ' ')} {version}" for name, version in versions.items()]
+    told += [f"{name} {artifacts[name][:_HASH_SHOWN]}" for name in _HASHES if name in artifacts]
+    yield Text(f"made with {', '.join(told)}", style="dim")
+    yield Text(f"by {results.run.command}", style="dim")
 
 
 def _provenance(results: Results) -> RenderableType:

@@ -1,10 +1,10 @@
-"""What all reports say alike: names, numbers, evidence, and the verdict in a sentence."""
+"""What all reports say alike: names, numbers, and the verdict in a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from zclab.cells import Cell, Key, ModeResult, key_of
+from zclab.cells import Key, ModeResult, key_of
 from zclab.judge import Judged, Verdict
 from zclab.model import TRANSACTIONS, ModeName, WorkloadName
 from zclab.results import METRICS, Dimensions, Metric, Results, RunInfo
@@ -108,29 +108,6 @@ def reasons(result: ModeResult) -> Iterator[str]:
     for status, reason in dict.fromkeys(bad):
         count = bad.count((status, reason))
         yield f"{count} of {len(result.trials)} {status}: {' '.join(reason.split())}"
-
-
-def evidence(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return, by mode, what showed that it was in effect."""
-    seen: dict[str, dict[str, list[object]]] = {}
-    for cell in cells:
-        for result in cell.modes:
-            for trial in result.trials:
-                for name, value in trial.evidence.items():
-                    seen.setdefault(result.mode, {}).setdefault(name, []).append(value)
-    return {
-        mode: ", ".join(f"{name} {_values(values)}" for name, values in found.items())
-        for mode, found in seen.items()
-    }
-
-
-def _values(values: Sequence[object]) -> str:
-    """Return counters as their range, anything else as the values that occurred."""
-    numbers = [value for value in values if isinstance(value, int | float)]
-    if len(numbers) == len(values) and not any(isinstance(value, bool) for value in values):
-        low, high = min(numbers), max(numbers)
-        return f"{low:,.10g}" if low == high else f"{low:,.10g}-{high:,.10g}"
-    return "/".join(dict.fromkeys(str(value) for value in values))
 
 
 def caveat(results: Results) -> str:

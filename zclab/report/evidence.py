@@ -1,0 +1,113 @@
+"""What shows that each mode was in effect: in a sentence, and by every counter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from zclab.cells import Cell
+from zclab.model import ModeName
+from zclab.results import Trial
+
+_PERCENT = 100
+
+
+def sentences(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return, by mode, a sentence on what its evidence says; nothing where there is none."""
+    trials: dict[ModeName, list[Trial]] = {}
+    for cell in cells:
+        for result in cell.modes:
+            told = [trial for trial in result.trials if trial.evidence]
+            trials.setdefault(result.mode, []).extend(told)
+    return {mode: _SENTENCES[mode](told) for mode, told in trials.items() if told}
+
+
+def counters(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return, by mode, every fact that showed that it was in effect."""
+    seen: dict[str, dict[str, list[object]]] = {}
+    for cell in cells:
+        for result in cell.modes:
+            for trial in result.trials:
+                for name, value in trial.evidence.items():
+                    seen.setdefault(result.mode, {}).setdefault(name, []).append(value)
+    return {
+        mode: ", ".join(f"{name} {_values(values)}" for name, values in found.items())
+        for mode, found in seen.items()
+    }
+
+
+def _passthrough(trials: Sequence[Trial]) -> str:
+    drivers = f"the guest's {_all(trials, 'guest_driver')} drove the NIC"
+    interrupts = sum(_number(trial, "vfio_interrupts") for trial in trials)
+    return f"{drivers} through {_all(trials, 'host_driver')}; {interrupts:,.0f} interrupts passed"
+
+
+def _vhost(trials: Sequence[Trial]) -> str:
+    sends = sum(_number(trial, "zerocopy_sends") for trial in trials)
+    which = "no send" if not sends else f"{sends:,.0f} sends"
+    link = f"the guest's {_all(trials, 'guest_driver')} was on a {_all(trials, 'host_link')}"
+    return f"{link}, through vhost-net; {which} went without a copy"
+
+
+def _zerocopy(trials: Sequence[Trial]) -> str:
+    """Say what was not copied, for each setting of offloads, as that decides what is received."""
+    groups = {
+        switch: [trial for trial in trials if trial.offloads == switch] for switch in ("on", "off")
+    }
+    parts = []
+    for switch, group in groups.items():
+        if shares := list(_shares(group)):
+            where = f"with offloads {switch} " if all(groups.values()) else ""
+            parts.append(f"{where}{' and '.join(shares)} was not copied{_why(group, switch)}")
+    link = f"the guest's {_all(trials, 'guest_driver')} was on {_all(trials, 'host_link')}"
+    return "; ".join(parts) or f"{link}; no stream shows how much went without a copy"
+
+
+def _shares(trials: Sequence[Trial]) -> Iterator[str]:
+    for direction, what in (("tx", "sent"), ("rx", "received")):
+        streams = [trial for trial in trials if trial.direction == direction]
+        weight = sum(_number(trial, "payload_bytes") for trial in streams)
+        if weight:
+            name = f"{direction}_zerocopy_share"
+            moved = sum(_number(t, name) * _number(t, "payload_bytes") for t in streams)
+            share = min(1.0, moved / weight)  # headers count with small datagrams
+            yield f"{_percent(share)} of what the guest {what}"
+
+
+def _why(trials: Sequence[Trial], switch: str) -> str:
+    """Say why what was received went to the host's memory, where it did."""
+    received = [trial for trial in trials if trial.direction == "rx"]
+    if not any(trial.evidence.get("rx_zerocopy") == "off" for trial in received):
+        return ""
+    cause = "GRO merges frames" if switch == "on" else "no posted buffer could take its frames"
+    return f": {cause}, so the NIC received into host memory"
+
+
+_SENTENCES: Mapping[ModeName, Callable[[Sequence[Trial]], str]] = {
+    "passthrough": _passthrough,
+    "vhost": _vhost,
+    "zerocopy": _zerocopy,
+}
+
+
+def _number(trial: Trial, name: str) -> float:
+    value = trial.evidence.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{share * _PERCENT:.1f}".removesuffix(".0") + " %"
+
+
+def _all(trials: Sequence[Trial], name: str) -> str:
+    """Return each value that a fact had, ``?`` where it is not there."""
+    values = dict.fromkeys(str(trial.evidence.get(name) or "?") for trial in trials)
+    return "/".join(values)
+
+
+def _values(values: Sequence[object]) -> str:
+    """Return counters as their range, anything else as the values that occurred."""
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(numbers) == len(values) and not any(isinstance(value, bool) for value in values):
+        low, high = min(numbers), max(numbers)
+        return f"{low:,.10g}" if low == high else f"{low:,.10g}-{high:,.10g}"
+    return "/".join(dict.fromkeys(str(value) for value in values))
