@@ -49,19 +49,22 @@ def host_state(virtual: VirtualLab, progress: Progress) -> Artifact:
 
 
 def identity(virtual: VirtualLab) -> str:
-    """Return the hash over the contents of all that enters the machine, but for its order.
+    """Return the hash over all parts of the machine; with it, equal orders give equal figures."""
+    return key_of(parts(virtual))
 
-    That is kernel, initramfs with zclab's own code, emulator, firmware, CPU model and command line:
-    where it is equal, equal orders give equal figures.
+
+def parts(virtual: VirtualLab) -> dict[str, str]:
+    """Return the content of all that enters the machine, but for its order, by name.
+
+    That is kernel, images, emulator with its firmware, zclab's own code, CPU and command line.
     """
-    return key_of(
-        {
-            "artifacts": virtual.artifacts.contents,
-            "code": {name: file_hash(path) for name, path in program_files().items()},
-            "cpu_model": virtual.cpu_model,
-            "command_line": virtual.command_line,
-        }
-    )
+    code = {name: file_hash(path) for name, path in program_files().items()}
+    return {
+        **virtual.artifacts.contents,
+        "experiment": key_of(code),
+        "cpu_model": virtual.cpu_model,
+        "command_line": key_of({"argv": virtual.command_line}),
+    }
 
 
 def guest_state(

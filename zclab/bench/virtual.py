@@ -25,12 +25,12 @@ from zclab.bench.states import (
     host_state,
     identity,
     order_of,
-    program_files,
+    parts,
     resumed,
     said,
 )
 from zclab.bench.virtual_lab import ACCOUNTS, VirtualLab
-from zclab.build.cache import Artifact, file_hash, key_of
+from zclab.build.cache import Artifact
 from zclab.errors import KernelReportError, LabError, ZclabError
 from zclab.host.cpu import Roles
 from zclab.lab.virtual import STATE
@@ -225,10 +225,12 @@ def _outcome(
 def _provenance(virtual: VirtualLab, host: Artifact) -> Provenance:
     """Return what a host said of itself, with what only the emulator knows."""
     seen = Provenance.model_validate(said(host.path, "provenance"))
-    code = key_of({name: file_hash(path) for name, path in program_files().items()})
     return seen.model_copy(
         update={
             "cpu_model": virtual.cpu_model,
-            "artifacts": {"machine": identity(virtual), "experiment": code},
+            "artifacts": {
+                "machine": identity(virtual),
+                "experiment": parts(virtual)["experiment"],
+            },
         }
     )
