@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from zclab.build.command import ToolError, build_env, output_of, run_logged
+from zclab.build.command import ToolError, build_env, git_env, output_of, run_logged
 from zclab.errors import BuildError
 
 
@@ -77,3 +78,26 @@ def test_the_caller_s_environment_does_not_steer_builds(monkeypatch: pytest.Monk
     assert "KCFLAGS" not in env
     assert "ARCH" not in env
     assert ("C", "1", os.environ["PATH"]) == (env["LC_ALL"], env["EXTRA"], env["PATH"])
+
+
+def test_git_reads_the_repository_that_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a git hook, too, which is told its own repository by the environment."""
+    for name in ("ours", "hook"):
+        subprocess.run(("git", "init", "--quiet", str(tmp_path / name)), env=git_env(), check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "hook" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "hook"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.worktree")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(tmp_path / "hook"))
+
+    found = subprocess.run(
+        ("git", "-C", str(tmp_path / "ours"), "rev-parse", "--show-toplevel"),
+        env=git_env(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stdout.strip() == str(tmp_path / "ours")

@@ -34,6 +34,16 @@ def build_env(**more: str) -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "TZ": "UTC", **more}
 
 
+def git_env() -> dict[str, str]:
+    """Return an environment in which git goes by the folder that it is told, and writes nothing.
+
+    A git hook runs with GIT_DIR, GIT_INDEX_FILE and more of the repository that it is of: with
+    these, ``git -C FOLDER`` would read that one.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+
+
 def run_logged(
     argv: Sequence[str],
     *,
