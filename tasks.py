@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from invoke.context import Context
 from invoke.tasks import task
 
 from zclab import commands, experiment
 from zclab.commands import explained
+from zclab.paths import user_path
 from zclab.recorded import KernelOptions
 
 
@@ -293,8 +293,8 @@ def nightly(
         lambda: commands.build_lab(loaded, source=source, series=series),
         experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8, executor=executor),
         night.Options(
-            folder=Path(folder),
-            baseline=Path(baseline) if baseline else None,
+            folder=user_path(folder, "--folder"),
+            baseline=user_path(baseline, "--baseline") if baseline else None,
             update_baseline=update_baseline,
             gates=gates,
             allow=allow,

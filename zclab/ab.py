@@ -16,6 +16,7 @@ from zclab.build.series import SERIES_FILE
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError
 from zclab.experiment import bench
+from zclab.paths import user_path
 from zclab.recorded import Plan
 from zclab.report import terminal
 from zclab.store import RUNS
@@ -44,7 +45,7 @@ def kernel_of(option: str, text: str) -> Iterator[Kernel]:
     if text in {"ours", "none"}:
         yield Kernel(source="", series="" if text == "ours" else "none")
         return
-    paths = [Path(part).expanduser() for part in text.split(",")]
+    paths = [user_path(part, option) for part in text.split(",")]
     if paths[0].is_dir() and len(paths) == 1:
         if (paths[0] / SERIES_FILE).is_file():
             yield Kernel(source="", series=str(paths[0]))
@@ -114,6 +115,6 @@ def profile_diff(base: str, head: str, *, shown: int = SHOWN) -> None:
 def new_folder(chosen: str, kind: str) -> Path:
     """Return a folder for several runs: the one that was chosen, or a new one in ``runs/``."""
     if chosen:
-        return Path(chosen)
+        return user_path(chosen, "--out")
     RUNS.mkdir(exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=RUNS))

@@ -18,6 +18,7 @@ from zclab.build.series import SERIES_FILE, read_series
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
 from zclab.experiment import bench
+from zclab.paths import user_path
 from zclab.recorded import Plan
 from zclab.results import METRICS
 from zclab.store import load
@@ -82,8 +83,8 @@ def commit_steps(tree: Path, good: str, bad: str) -> list[Step]:
 def steps_of(*, series: str, source: str, good: str, bad: str) -> list[Step]:
     """Return the steps of a series' folder (ours by default), or of a git tree's commits."""
     if source:
-        return commit_steps(Path(source).expanduser(), good, bad)
-    return series_steps(Path(series).expanduser() if series else PATCHES, good, bad)
+        return commit_steps(user_path(source, "--source"), good, bad)
+    return series_steps(user_path(series, "--series") if series else PATCHES, good, bad)
 
 
 def first_bad(count: int, is_bad: Callable[[int], bool]) -> int:

@@ -31,6 +31,7 @@ from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.lifecycle import down, up
 from zclab.model import Lab
+from zclab.paths import user_path
 from zclab.units import format_bytes
 
 Parameters = ParamSpec("Parameters")
@@ -94,14 +95,19 @@ def series_folder(text: str, default: Path) -> Path | None:
     """Return the folder of a ``--series`` option: a folder, ``none``, or nothing for ours."""
     if not text:
         return default
-    return None if text == "none" else Path(text)
+    return None if text == "none" else user_path(text, "--series")
+
+
+def source_folder(text: str) -> Path | None:
+    """Return the folder of a ``--source`` option, None for Debian's source."""
+    return user_path(text, "--source") if text else None
 
 
 def kernel(*, source: str, series: str, debug: bool, update: bool) -> None:
     """Build a kernel and say where it is."""
     with shown("kernel") as progress:
         built = kernel_build.build_kernel(
-            source=Path(source) if source else None,
+            source=source_folder(source),
             series=series_folder(series, kernel_build.PATCHES),
             variant=_variant(debug=debug),
             update=update,
@@ -182,7 +188,7 @@ def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = Fal
     """Build whatever a lab is made of and does not exist yet."""
     return build_all(
         emulated=lab.emulator is not None,
-        source=Path(source) if source else None,
+        source=source_folder(source),
         series=series_folder(series, kernel_build.PATCHES),
         variant=_variant(debug=debug),
     )

@@ -22,6 +22,7 @@ from zclab.errors import ConfigError, TrialError
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab, Switch
 from zclab.modes import MODES
+from zclab.paths import user_path
 from zclab.progress import Progress
 from zclab.recorded import (
     PLAN_FILE,
@@ -180,7 +181,7 @@ def begin(
         command=_command(),
         suite=experiment.suite,
         seed=experiment.seed,
-        out=Path(out_dir) if out_dir else None,
+        out=user_path(out_dir, "--out") if out_dir else None,
         runs=runs,
     )
     if kernel:
@@ -198,7 +199,7 @@ def resume(
     run: str, *, jobs: int, executor: str, keep: bool, dry_run: bool, fresh: bool = False
 ) -> None:
     """Go on with a run that has stopped, with what it recorded, in the order that it recorded."""
-    path = Path(run)
+    path = user_path(run, "--resume")
     recorded = load_recorded(path)
     virtual = virtual_options(
         jobs=jobs,

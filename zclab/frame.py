@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zclab.errors import ConfigError
+from zclab.paths import user_path
 from zclab.results import Results
 from zclab.store import load
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def load_frame(*runs: Path | str) -> pd.DataFrame:
     """Return the valid samples of run folders, a row for each; see frame()."""
-    return frame(load(Path(run)) for run in runs)
+    return frame(load(user_path(run, "run")) for run in runs)
 
 
 def frame(runs: Iterable[Results]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from zclab.bench.plan import select_modes
@@ -12,6 +13,7 @@ from zclab.errors import ConfigError, GateError, TrialError, ZclabError
 from zclab.gates import Gates, default_gates, load_gates
 from zclab.judge import Judged
 from zclab.model import Clock, ModeName
+from zclab.paths import user_path
 from zclab.profiles import CellMovements, movements
 from zclab.report.junit import write_junit
 from zclab.report.markdown import markdown, markdown_comparison
@@ -32,15 +34,17 @@ def report(
 
     ``details`` adds every counter of the evidence, and all that the figures were made with.
     """
-    path = Path(run)
+    path = user_path(run, "--run")
     results = load(path)
     folder = path if path.is_dir() else path.parent
     base, rules = _mode(baseline_mode), _gates(gates, results.run.clock)
     out.print(render(results, baseline=base, gates=rules, details=details))
-    written = Path(html) if html else folder / PAGE_FILE
+    written = user_path(html, "--html") if html else folder / PAGE_FILE
     _write("--html", written, page(results, folder=folder, baseline=base, gates=rules))
     if md:
-        _write("--markdown", Path(md), markdown(results, baseline=base, gates=rules))
+        _write(
+            "--markdown", user_path(md, "--markdown"), markdown(results, baseline=base, gates=rules)
+        )
     out.print(f"page: {written}")
 
 
@@ -56,11 +60,11 @@ def compare(
     md: str,
 ) -> None:
     """Judge a run against others, or its modes against one of them; fail where it is worse."""
-    path = Path(run)
+    path = user_path(run, "--run")
     results = load(path)
     rules = _gates(gates, results.run.clock)
     if baselines:
-        theirs = [load(Path(name)) for name in baselines]
+        theirs = [load(user_path(name, "--baseline")) for name in baselines]
         judged = between(results, theirs, rules, allow=allow)
         against = " and ".join(other.run.id for other in theirs)
     else:
@@ -73,14 +77,16 @@ def compare(
         )
     out.print(render_comparison(judged, against))
     if junit:
-        write_junit(Path(junit), judged, name=f"{results.run.id} against {against}")
+        file = user_path(junit, "--junit")
+        with _written("--junit", file):
+            write_junit(file, judged, name=f"{results.run.id} against {against}")
     if md:
-        _write("--markdown", Path(md), markdown_comparison(judged, against))
+        _write("--markdown", user_path(md, "--markdown"), markdown_comparison(judged, against))
     if html:
         folder = path if path.is_dir() else path.parent
         _write(
             "--html",
-            Path(html),
+            user_path(html, "--html"),
             page(results, folder=folder, gates=rules, comparison=judged, against=against),
         )
     if problem := problem_of(judged, against):
@@ -89,20 +95,21 @@ def compare(
 
 def profile_movements(base: str, head: str) -> tuple[CellMovements, ...]:
     """Return what moved between the profiles of two runs."""
-    before, after = Path(base), Path(head)
+    before, after = user_path(base, "--base"), user_path(head, "--head")
     return movements(before, load(before), after, load(after))
 
 
 def trend(folder: str, *, gates: str, html: str) -> None:
     """Say which figures moved in a folder of runs and between which two, and draw them all."""
-    runs, left_out = comparable_with_last(load_runs(Path(folder)))
+    place = user_path(folder, "--folder")
+    runs, left_out = comparable_with_last(load_runs(place))
     found = histories(runs, _gates(gates, runs[-1].run.clock))
     for reason in left_out:
         out.print(reason, style="yellow")
     if len(runs) < FEWEST_RUNS:
         out.print(f"{len(runs)} runs are no trend yet; it takes {FEWEST_RUNS}", style="yellow")
     out.print(render_trend(found, runs))
-    written = Path(html) if html else Path(folder) / TREND_FILE
+    written = user_path(html, "--html") if html else place / TREND_FILE
     _write("--html", written, trend_page(found, runs, left_out))
     out.print(f"page: {written}")
 
@@ -126,8 +133,15 @@ def _gates(name: str, clock: Clock) -> Gates:
 
 
 def _write(option: str, path: Path, text: str) -> None:
-    try:
+    with _written(option, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _written(option: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a ConfigError that names the option whose file cannot be written."""
+    try:
+        yield
     except OSError as exc:
         raise ConfigError(f"{option}: cannot write {path}: {exc.strerror}") from exc

@@ -17,6 +17,7 @@ from zclab.bench.virtual_lab import CopyBytes
 from zclab.build.code import code_hash
 from zclab.errors import ConfigError
 from zclab.model import Lab, ModeName, Value
+from zclab.paths import user_path
 from zclab.results import Dimensions, Trial
 from zclab.store import explain, replace
 from zclab.units import format_duration
@@ -67,8 +68,10 @@ class KernelOptions(Value):
     def of(cls, *, source: str, series: str, debug: bool) -> KernelOptions:
         """Return the options such that they mean the same in another folder."""
         return cls(
-            source=str(Path(source).expanduser().absolute()) if source else "",
-            series=series if series in {"", "none"} else str(Path(series).expanduser().absolute()),
+            source=str(user_path(source, "--source").absolute()) if source else "",
+            series=(
+                series if series in {"", "none"} else str(user_path(series, "--series").absolute())
+            ),
             debug=debug,
         )
 

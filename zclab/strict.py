@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from zclab.errors import ConfigError
 from zclab.labfile import Document, KeyPath, shown_path
 from zclab.model import Value
+from zclab.paths import user_path
 
 LONGEST_SHOWN = 60
 
@@ -24,7 +25,7 @@ def find(name_or_path: str, *, folder: Path, kind: str) -> Path:
     """Return the YAML file of a name in ``folder``, or at a path; say what there is if neither."""
     names = yaml_names(folder)
     if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path).expanduser()
+        path = user_path(name_or_path, kind)
         missing = f"{name_or_path}: no such file"
     else:
         path = folder / f"{name_or_path}.yaml"

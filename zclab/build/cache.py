@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from zclab.errors import BuildError
+from zclab.paths import user_path
 from zclab.progress import Progress, silent
 
 META = "meta.json"
@@ -41,9 +42,9 @@ class Artifact:
 def cache_dir() -> Path:
     """Return the cache: $ZCLAB_CACHE, else $XDG_CACHE_HOME/zclab, else ~/.cache/zclab."""
     if chosen := os.environ.get("ZCLAB_CACHE"):
-        return Path(chosen).expanduser().absolute()
+        return user_path(chosen, "ZCLAB_CACHE").absolute()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "zclab"
+    return user_path(base, "XDG_CACHE_HOME").absolute() / "zclab"
 
 
 def file_hash(path: Path) -> str:

@@ -30,6 +30,7 @@ from zclab.lab.keys import KeyPair
 from zclab.lab.machine import Hardware, Machine
 from zclab.lab.seed import ON_HOST, HostKeys, write_seed
 from zclab.model import Emulator, Endpoint, Lab, Value
+from zclab.paths import user_path
 from zclab.progress import Progress
 from zclab.runner import wait_until
 
@@ -66,9 +67,9 @@ class Up(Value):
 def root() -> Path:
     """Return the folder that all labs have their folders in."""
     if chosen := os.environ.get("ZCLAB_STATE"):
-        return Path(chosen).expanduser().absolute()
+        return user_path(chosen, "ZCLAB_STATE").absolute()
     base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser().absolute() / "zclab"
+    return user_path(base, "XDG_STATE_HOME").absolute() / "zclab"
 
 
 def folder_of(name: str) -> Path:
