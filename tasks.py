@@ -6,10 +6,11 @@ import os
 import sys
 
 from invoke.context import Context
-from invoke.tasks import task
 
 from zclab import commands, experiment
+from zclab.cli import task
 from zclab.commands import explained
+from zclab.errors import ConfigError
 from zclab.paths import user_path
 from zclab.recorded import KernelOptions
 
@@ -166,7 +167,7 @@ def run_bench(
     profile: bool = False,
     copy_bytes: int = 8,
     suite: str = "",
-    seed: int = -1,
+    seed: int = experiment.NEW_SEED,
     dry_run: bool = False,
     resume: str = "",
     keep: bool = False,
@@ -199,6 +200,8 @@ def run_bench(
         mtu=mtu,
         offloads=offloads,
     )
+    if seed != experiment.NEW_SEED and not suite:
+        raise ConfigError("--seed: draws the order of a suite's trials; say --suite, too")
     plan = (
         experiment.planned_suite(loaded, suite, options, seed=seed)
         if suite
@@ -288,7 +291,7 @@ def nightly(
 
     loaded = night.lab_of(lab, clock=clock)
     night.nightly(
-        experiment.planned_suite(loaded, suite, experiment.Options(), seed=-1),
+        experiment.planned_suite(loaded, suite, experiment.Options(), seed=experiment.NEW_SEED),
         KernelOptions.of(source=source, series=series, debug=False),
         lambda: commands.build_lab(loaded, source=source, series=series),
         experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8, executor=executor),

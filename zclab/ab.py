@@ -13,6 +13,7 @@ from zclab import offline
 from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.kernel import PATCHES
 from zclab.build.series import SERIES_FILE
+from zclab.cli import check_range
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError
 from zclab.experiment import bench
@@ -108,6 +109,7 @@ def ab(
 
 def profile_diff(base: str, head: str, *, shown: int = SHOWN) -> None:
     """Print what symbols cost in two runs with profiles, the largest movers first."""
+    check_range("--top", shown, 1, 1_000_000)
     for cell in offline.profile_movements(base, head):
         out.print(terminal.render_movements(cell, shown=shown))
 

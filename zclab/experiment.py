@@ -17,6 +17,7 @@ from zclab.bench.run import lab_for, made_with, run, run_virtual
 from zclab.bench.virtual_lab import COPY_BYTES, VirtualOptions
 from zclab.build.code import code_hash
 from zclab.build.progress import shown
+from zclab.cli import check_range
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
 from zclab.lab.artifacts import Artifacts
@@ -47,6 +48,11 @@ _OPTIONS = {
     "streams": "--streams",
     "warm_up_s": "--warm-up",
 }
+NEW_SEED = -1
+"""What ``--seed`` is where it is not given: a new one is drawn."""
+
+_MOST_JOBS = 1024
+_LARGEST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,7 @@ class Options:
 
 def planned(lab: Lab, options: Options) -> Plan:
     """Return the plan that the options of a command line describe."""
+    _check_numbers(options)
     virtual = lab.clock == "virtual"
     offloads = _switch(options.offloads)
     boots = plan(
@@ -90,10 +97,13 @@ def planned(lab: Lab, options: Options) -> Plan:
 
 
 def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
-    """Return the plan of a suite, with an order drawn from ``seed``, or from a new one for -1.
+    """Return the plan of a suite, with an order drawn from ``seed``; NEW_SEED is a new one.
 
     Of the options, --repetitions and --duration win over the suite's.
     """
+    _check_numbers(options)
+    if seed != NEW_SEED:
+        check_range("--seed", seed, 0, _LARGEST_SEED)
     fixed = replace(options, repetitions=0, duration_s=0.0)
     for field in fields(Options):
         if list(_words(getattr(fixed, field.name))) != list(_words(field.default)):
@@ -110,7 +120,7 @@ def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
         )
         if value
     }
-    seed = secrets.randbelow(1 << 31) if seed < 0 else seed
+    seed = secrets.randbelow(1 << 31) if seed == NEW_SEED else seed
     parts = expand(suite.model_copy(update=changes), lab, seed=seed)
     return Plan(lab=lab, parts=parts, suite=name, seed=seed)
 
@@ -122,6 +132,7 @@ def virtual_options(
 
     With ``fresh`` known results are measured again.
     """
+    check_range("--jobs", jobs, 1, _MOST_JOBS, default="one for each core")
     for known in COPY_BYTES:
         if copy_bytes == known:
             return VirtualOptions(
@@ -295,6 +306,19 @@ def _fail_where_bad(results: Results, trials: int) -> None:
     bad = sum(trial.status != "ok" for trial in results.trials)
     if bad:
         raise TrialError(f"{bad} of {trials} trials have no valid figures; see the table")
+
+
+def _check_numbers(options: Options) -> None:
+    """Raise ConfigError for a number that makes no sense; the limits are those of suite files."""
+    usual = "what the lab's clock needs"
+    check_range("--repetitions", options.repetitions, 1, 1000, default=usual)
+    if options.duration_s:
+        check_range("--duration", options.duration_s, 0.001, 3600)
+    check_range("--streams", options.streams, 1, 64)
+    check_range("--warm-up", options.warm_up_s, 0, 600)
+    check_range("--mtu", options.mtu, 576, 16110)
+    for text in options.message_bytes:
+        check_range("--message-bytes", _number("--message-bytes", text), 1, 1 << 20)
 
 
 def _words(value: object) -> Iterator[str]:
