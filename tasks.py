@@ -551,8 +551,13 @@ def doctor(_context: Context) -> None:
     commands.doctor()
 
 
-@task(help={"kind": "kernel, emulator, host-image, guest-image or all; without it, show sizes"})
+@task(
+    help={
+        "kind": "a name of the list, work for all work trees, or all; without it, show the list",
+        "older-than": "days: only what nobody wanted for that long",
+    }
+)
 @explained
-def clean(_context: Context, kind: str = "") -> None:
+def clean(_context: Context, kind: str = "", older_than: int = 0) -> None:
     """Show what the cache holds, and remove it."""
-    commands.clean(kind)
+    commands.clean(kind, older_than=older_than)

@@ -21,10 +21,12 @@ from rich.console import Console
 from zclab import checks
 from zclab import doctor as diagnosis
 from zclab.build import cache
+from zclab.build import clean as cleaning
 from zclab.build import emulator as emulator_build
 from zclab.build import kernel as kernel_build
 from zclab.build.image import build_guest_image, build_host_image
 from zclab.build.progress import shown
+from zclab.cli import check_range
 from zclab.config import load_lab, with_overrides
 from zclab.errors import INTERRUPTED, ConfigError, LabError, ZclabError
 from zclab.lab import emulated
@@ -212,16 +214,21 @@ def doctor() -> None:
         raise LabError("this machine lacks something; what to do stands behind each FAIL")
 
 
-def clean(kind: str) -> None:
-    """Remove cached artifacts of one kind, or with ``all`` the whole cache."""
+def clean(kind: str, *, older_than: int) -> None:
+    """Remove what has a name of the list, with ``all`` everything; then show what there is."""
+    check_range("--older-than", older_than, 0, 36500)
     if kind:
-        freed = cache.clean(None if kind == "all" else kind)
-        out.print(f"freed {format_bytes(freed)}")
-    for name, size in cache.sizes().items():
-        out.print(f"{format_bytes(size):>10}  {name}")
+        cleaned = cleaning.clean(kind, older_than_days=older_than)
+        _say(f"freed {format_bytes(cleaned.freed)}")
+        for line in cleaned.left:
+            _say(f"left {line}")
+    for entry in cleaning.listed(older_than_days=0 if kind else older_than):
+        what = f"a link to {entry.link}" if entry.link else f"{entry.days} days"
+        _say(f"{format_bytes(entry.disk_bytes):>10}  {what:>9}  {entry.name}")
     if not kind:
-        out.print(
-            f"in {cache.cache_dir()}; `invoke clean --kind=NAME` removes one, all removes all"
+        _say(
+            f"in {cache.cache_dir()}, by when it was last wanted; `invoke clean --kind=NAME` "
+            "removes one, work all work trees, all everything"
         )
 
 

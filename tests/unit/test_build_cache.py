@@ -171,22 +171,14 @@ def test_another_oserror_stays_what_it_is() -> None:
         cache.get_or_build("thing", {}, broken)
 
 
-def test_clean_removes_one_kind_or_everything(own_cache: Path) -> None:
-    def large(folder: Path) -> None:
-        (folder / "product").write_bytes(b"x" * 100_000)
-
-    cache.get_or_build("large", {}, large)
-    cache.get_or_build("small", {}, build)
-
-    assert cache.sizes()["large"] >= 100_000
-    assert cache.clean("large") >= 100_000
-    assert "large" not in cache.sizes()
-    assert cache.get_or_build("small", {}, never).cached
-
-    cache.clean()
-
-    assert not own_cache.exists()
-    assert cache.clean() == 0
+def test_a_lock_file_that_was_removed_is_no_lock(own_cache: Path) -> None:
+    """Who waited for it would hold it beside the one who has made it anew."""
+    with cache.locked("place"):
+        (own_cache / "locks" / "place").unlink()
+        with cache.try_locked("place") as ours:
+            assert ours
+            with cache.try_locked("place") as theirs:
+                assert not theirs
 
 
 def test_prune_keeps_what_was_wanted_last() -> None:

@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from zclab.errors import BuildError
 from zclab.paths import user_path
 from zclab.progress import Progress, silent
 
 META = "meta.json"
-_UNFINISHED = ".unfinished-"
+UNFINISHED = ".unfinished-"
+"""What the name of a folder begins with that is being built, or removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,17 +118,48 @@ def locked(name: str, *, progress: Progress = silent) -> Iterator[None]:
 
     The kernel drops the lock with the process, so a killed build leaves nothing to clean up.
     """
-    folder = cache_dir() / "locks"
-    with disk_full_explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / name).open("w")
-    with file:
+    path = _lock_file(name)
+    while True:
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress(0, None, f"waiting for another zclab that is busy with {name}")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(file, path):
+                yield
+                return
+            # It was removed meanwhile: others hold the lock by another file of that name.
+
+
+@contextmanager
+def try_locked(name: str) -> Iterator[bool]:
+    """Hold the lock ``name`` if nobody else does; yield whether that is so."""
+    path = _lock_file(name)
+    with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(0, None, f"waiting for another zclab that is busy with {name}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            held = False
+        else:
+            held = _is_at(file, path)
+        yield held
+
+
+def _lock_file(name: str) -> Path:
+    folder = cache_dir() / "locks"
+    with disk_full_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder / name
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Tell whether an open file is still the one of a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -157,34 +189,16 @@ def newest(kind: str, name: str) -> Path | None:
     return max(found, key=lambda path: path.parent.stat().st_mtime, default=None)
 
 
-def sizes() -> dict[str, int]:
-    """Return how many bytes of disk each kind of artifact, and every other folder, takes."""
-    artifacts = cache_dir() / "artifacts"
-    folders = [*_folders(artifacts), *(f for f in _folders(cache_dir()) if f != artifacts)]
-    counted: set[tuple[int, int]] = set()
-    return {folder.name: _disk_bytes(folder, counted) for folder in folders}
-
-
-def clean(kind: str | None = None) -> int:
-    """Remove one kind of artifact, or with None the whole cache; return the bytes freed."""
-    folder = cache_dir() if kind is None else cache_dir() / "artifacts" / kind
-    if not folder.is_dir():
-        return 0
-    size = _disk_bytes(folder, set())
-    shutil.rmtree(folder)
-    return size
-
-
 def prune(kind: str, *, keep: int) -> None:
     """Remove all artifacts of a kind but the ``keep`` that were wanted last."""
     folders = sorted(_folders(cache_dir() / "artifacts" / kind), key=lambda f: -f.stat().st_mtime)
-    for folder in [f for f in folders if not f.name.startswith(_UNFINISHED)][keep:]:
+    for folder in [f for f in folders if not f.name.startswith(UNFINISHED)][keep:]:
         remove_tree(folder)
 
 
 def remove_tree(folder: Path) -> None:
     """Remove a folder in such an order that no half of it is ever taken for the whole."""
-    doomed = folder.with_name(f"{_UNFINISHED}{folder.name}")
+    doomed = folder.with_name(f"{UNFINISHED}{folder.name}")
     shutil.rmtree(doomed, ignore_errors=True)
     if folder.exists():
         folder.rename(doomed)
@@ -193,7 +207,7 @@ def remove_tree(folder: Path) -> None:
 
 def _fill(path: Path, fill: Callable[[Path], object]) -> None:
     """Build beside ``path`` and rename; the caller holds the artifact's lock."""
-    unfinished = path.with_name(f"{_UNFINISHED}{path.name}")
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
     unfinished.mkdir(parents=True)
     try:
@@ -216,15 +230,3 @@ def _content(value: object) -> str:
 
 def _folders(folder: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
-
-
-def _disk_bytes(folder: Path, counted: set[tuple[int, int]]) -> int:
-    """Return the disk space of a folder, each file once however many names it has."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            status = os.lstat(os.path.join(parent, name))  # noqa: PTH118 - 100,000 of them
-            if (status.st_dev, status.st_ino) not in counted:
-                counted.add((status.st_dev, status.st_ino))
-                total += status.st_blocks * 512
-    return total
