@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import shlex
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -173,8 +172,17 @@ def lab_ssh(lab: Lab, command: str, *, guest: bool) -> None:
     config = emulated.folder_of(lab.name) / "ssh_config"
     if not config.exists():
         raise LabError(f"lab {lab.name} is not up; `invoke lab-up` brings it up")
-    argv = ["ssh", "-F", str(config), "guest" if guest else "host", *shlex.split(command)]
+    argv = ssh_argv(config, command, guest=guest)
     os.execvp(argv[0], argv)  # noqa: S606 - the terminal belongs to ssh now
+
+
+def ssh_argv(config: Path, command: str, *, guest: bool) -> tuple[str, ...]:
+    """Return the ssh that logs in, or runs a command: one word, which the far shell gets as typed.
+
+    ssh takes options behind the host, too; ``--`` ends them.
+    """
+    argv = ("ssh", "-F", str(config), "guest" if guest else "host")
+    return (*argv, "--", command) if command else argv
 
 
 def lab_console(lab: Lab) -> None:
