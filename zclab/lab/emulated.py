@@ -85,6 +85,11 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     """
     folder = folder_of(lab.name)
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    if any(folder.iterdir()) and not _is_ours(folder):
+        raise LabError(
+            f"{folder}: there is something else than a lab in it; give the lab another --name, or "
+            "its folder another place with ZCLAB_STATE"
+        )
     with _locked(folder):
         if found := find(lab.name):
             if found.contents != artifacts.contents:
@@ -107,7 +112,7 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
 def down(name: str) -> bool:
     """End a lab, leaving only its logs; tell whether there was anything to end."""
     folder = folder_of(name)
-    if not folder.exists():
+    if not _is_ours(folder):
         return False
     with _locked(folder):
         there = bool(machine.processes(folder)) or (folder / "seed.tar").exists()
@@ -243,13 +248,18 @@ def _ssh_answers(port: int) -> bool:
         return False
 
 
+def _is_ours(folder: Path) -> bool:
+    """Tell whether a folder is a lab's, which can be cleared: none is without its lock."""
+    return (folder / "lock").is_file() and not folder.is_symlink()
+
+
 def _clear(folder: Path) -> None:
     """End a lab's emulator and remove its files, except what tells of its last life."""
     machine.kill(folder)
     kept = {"lock", "console.log", "emulator.log", machine.DEBUG_LOG}
     for path in folder.iterdir():
         if path.name not in kept:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _last_words(folder: Path) -> str:
