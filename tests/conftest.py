@@ -24,6 +24,9 @@ from zclab.runner import wait_until
 
 ROOT = Path(__file__).parents[1]
 
+for _name in [name for name in os.environ if name.startswith("GIT_")]:
+    del os.environ[_name]  # of a git hook that runs the tests: they would change its repository
+
 
 @contextmanager
 def started(*argv: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:

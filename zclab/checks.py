@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from zclab.build.command import git_env
 from zclab.errors import ZclabError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,6 +82,7 @@ def run(gate: Gate) -> Outcome:
             done = subprocess.run(
                 gate.argv,
                 cwd=empty if gate.elsewhere else ROOT,
+                env=git_env(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -117,7 +119,12 @@ def described(outcome: Outcome) -> str:
 def shell_scripts(root: Path) -> tuple[str, ...]:
     """Return the tracked files that begin as a POSIX shell script does."""
     listed = subprocess.run(
-        ("git", "ls-files", "-z"), cwd=root, capture_output=True, text=True, check=False
+        ("git", "ls-files", "-z"),
+        cwd=root,
+        env=git_env(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     names = [name for name in listed.stdout.split("\0") if name]
     return tuple(name for name in names if _is_shell_script(root / name))

@@ -90,3 +90,14 @@ def test_shell_scripts_are_found_by_their_first_line(tmp_path: Path) -> None:
     subprocess.run(("git", "add", "init", "notes.sh"), cwd=tmp_path, check=True)
 
     assert checks.shell_scripts(tmp_path) == ("init",)
+
+
+def test_the_gates_are_about_this_tree_within_a_git_hook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(("git", "init", "--quiet", tmp_path), check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+
+    assert "bootstrap" in checks.shell_scripts(checks.ROOT)
+    assert checks.run(Gate(name="env", argv=("sh", "-c", "env | grep ^GIT_D"))).output == ""
