@@ -37,9 +37,11 @@ from zclab.units import format_bytes
 
 Parameters = ParamSpec("Parameters")
 
-out = Console()
+# A path or the title of a commit may have [brackets] in it, which are to be printed as they are.
+out = Console(markup=False, emoji=False)
 if not out.is_terminal:
-    out = Console(width=100)  # what the tables are made for; a pipe has no width of its own
+    # What the tables are made for; a pipe has no width of its own.
+    out = Console(width=100, markup=False, emoji=False)
 
 
 @contextmanager

@@ -56,9 +56,10 @@ def test_a_long_line_in_a_log_stays_one_line() -> None:
 def test_a_terminal_gets_a_bar() -> None:
     log = io.StringIO()
     with shown("kernel", Console(file=log, width=120, force_terminal=True)) as progress:
-        progress(3, 2, "CC more.o")
+        progress(3, 2, "CC more[/x].o")
 
     assert "3/3" in log.getvalue()
+    assert "CC more[/x].o" in log.getvalue()
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(8.4, "8 s"), (89, "89 s"), (200, "3 min")])

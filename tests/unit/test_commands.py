@@ -12,7 +12,7 @@ import paramiko
 import pytest
 from invoke.exceptions import Exit
 
-from zclab.commands import explained, ssh_argv
+from zclab.commands import explained, out, ssh_argv
 from zclab.errors import INTERRUPTED
 from zclab.lab.access import write_access
 from zclab.lab.keys import KeyPair
@@ -42,6 +42,12 @@ def test_sigterm_ends_a_task_as_ctrl_c_does() -> None:
 
     assert caught.value.code == INTERRUPTED
     assert cleared == ["lab"]
+
+
+def test_what_users_wrote_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    out.print("results: runs/[/x] [bold] :smile:")
+
+    assert capsys.readouterr().out == "results: runs/[/x] [bold] :smile:\n"
 
 
 class _Host(paramiko.ServerInterface):

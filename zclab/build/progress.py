@@ -36,7 +36,7 @@ def shown(title: str, console: Console | None = None) -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with RichProgress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None, title=title)
