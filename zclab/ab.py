@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from zclab import offline
 from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.kernel import PATCHES
 from zclab.build.series import SERIES_FILE
+from zclab.build.variants import with_more
 from zclab.cli import check_range
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError
@@ -46,7 +46,8 @@ def kernel_of(option: str, text: str) -> Iterator[Kernel]:
     if text in {"ours", "none"}:
         yield Kernel(source="", series="" if text == "ours" else "none")
         return
-    paths = [user_path(part, option) for part in text.split(",")]
+    whole = user_path(text, option)
+    paths = [whole] if whole.exists() else [user_path(part, option) for part in text.split(",")]
     if paths[0].is_dir() and len(paths) == 1:
         if (paths[0] / SERIES_FILE).is_file():
             yield Kernel(source="", series=str(paths[0]))
@@ -56,22 +57,14 @@ def kernel_of(option: str, text: str) -> Iterator[Kernel]:
             return
     elif all(path.is_file() for path in paths):
         with tempfile.TemporaryDirectory(prefix="zclab-series-") as folder:
-            yield Kernel(source="", series=str(on_top(paths, Path(folder) / "series")))
+            series = Path(folder) / "series"
+            with_more(PATCHES, paths, series)
+            yield Kernel(source="", series=str(series))
         return
     raise ConfigError(
         f"{option}: found {text!r}, allowed: ours, none, the folder of a series, a kernel tree, or "
         "patch files separated by commas"
     )
-
-
-def on_top(patches: Sequence[Path], folder: Path) -> Path:
-    """Make a series of the project's, with ``patches`` after it, in ``folder``."""
-    shutil.copytree(PATCHES, folder)
-    with (folder / SERIES_FILE).open("a") as series:
-        for patch in patches:
-            shutil.copy(patch, folder)
-            series.write(f"{patch.name}\n")
-    return folder
 
 
 def ab(

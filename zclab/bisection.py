@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,8 +12,9 @@ from tempfile import TemporaryDirectory
 
 from zclab.ab import Kernel
 from zclab.bench.virtual_lab import VirtualOptions
-from zclab.build.kernel import PATCHES
-from zclab.build.series import SERIES_FILE, read_series
+from zclab.build.cache import cache_dir
+from zclab.build.kernel import PATCHES, forget
+from zclab.build.variants import Commit, GitTree, first_patches, patch_names
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
 from zclab.experiment import bench
@@ -26,7 +26,10 @@ from zclab.store import load
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A kernel to try: ``name`` is what the last change in it is called."""
+    """A kernel to try: ``name`` is what the last change in it is called.
+
+    ``kernel(folder)`` makes it, in a folder that may have another step's.
+    """
 
     name: str
     kernel: Callable[[Path], Kernel]
@@ -34,7 +37,7 @@ class Step:
 
 def series_steps(series: Path, good: str, bad: str) -> list[Step]:
     """Return the kernels with the first ``good`` to the first ``bad`` patches of a series."""
-    names = [patch.path.name for patch in read_series(series).patches]
+    names = patch_names(series)
     first, last = (_count(option, text, len(names)) for option, text in
                    (("--good", good), ("--bad", bad)))  # fmt: skip
     if first >= last:
@@ -42,8 +45,7 @@ def series_steps(series: Path, good: str, bad: str) -> list[Step]:
 
     def step(count: int) -> Step:
         def kernel(folder: Path) -> Kernel:
-            shutil.copytree(series, folder)
-            (folder / SERIES_FILE).write_text("".join(f"{name}\n" for name in names[:count]))
+            first_patches(series, count, folder)
             return Kernel(source="", series=str(folder))
 
         return Step(name=names[count - 1] if count else "no patch", kernel=kernel)
@@ -53,31 +55,16 @@ def series_steps(series: Path, good: str, bad: str) -> list[Step]:
 
 def commit_steps(tree: Path, good: str, bad: str) -> list[Step]:
     """Return the kernels of the commits from ``good`` to ``bad``, along first parents."""
+    repository = GitTree(folder=tree)
 
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ("git", "-C", str(tree), *words), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise ConfigError(f"--source {tree}: git {words[0]}: {done.stderr.strip()}")
-        return done.stdout
-
-    def step(commit: str) -> Step:
+    def step(commit: Commit) -> Step:
         def kernel(folder: Path) -> Kernel:
-            folder.mkdir()
-            archive = folder.with_suffix(".tar")
-            git("archive", f"--output={archive}", commit)
-            subprocess.run(("tar", "-xf", archive, "-C", folder), check=True)
-            archive.unlink()
+            repository.check_out(commit.id, folder)
             return Kernel(source=str(folder), series="none")
 
-        return Step(name=git("log", "-1", "--format=%h %s", commit).strip(), kernel=kernel)
+        return Step(name=commit.name, kernel=kernel)
 
-    start = git("rev-parse", "--verify", f"{good}^{{commit}}").strip()
-    between = git("rev-list", "--reverse", "--first-parent", f"{good}..{bad}").split()
-    if not between:
-        raise ConfigError(f"--good {good} --bad {bad}: no commit in between")
-    return [step(commit) for commit in (start, *between)]
+    return [step(commit) for commit in repository.commits(good, bad)]
 
 
 def steps_of(*, series: str, source: str, good: str, bad: str) -> list[Step]:
@@ -107,13 +94,14 @@ def bisect(
     if metric not in METRICS:
         raise ConfigError(f"--metric: found {metric!r}, allowed: {', '.join(METRICS)}")
 
-    @cache
-    def figure(index: int) -> float:
-        step = steps[index]
-        run = out_dir / f"{index:03}"
-        out.print(f"{index} of {len(steps) - 1}: {step.name}")
-        with TemporaryDirectory(prefix="zclab-bisect-") as folder:
-            kernel = step.kernel(Path(folder) / "kernel")
+    with steps_folder() as folder:
+
+        @cache
+        def figure(index: int) -> float:
+            step = steps[index]
+            run = out_dir / f"{index:03}"
+            out.print(f"{index} of {len(steps) - 1}: {step.name}")
+            kernel = step.kernel(folder)
             bench(
                 experiment,
                 lambda: build_lab(experiment.lab, source=kernel.source, series=kernel.series),
@@ -121,15 +109,32 @@ def bisect(
                 keep=False,
                 out_dir=str(run),
             )
-        return _mean(run, metric)
+            return _mean(run, metric)
 
-    good, bad = figure(0), figure(len(steps) - 1)
-    if good == bad:
-        raise ConfigError(f"{metric} is {good:g} both with {steps[0].name} and {steps[-1].name}")
-    index = first_bad(len(steps), lambda i: abs(figure(i) - bad) < abs(figure(i) - good))
-    before, after, unit = figure(index - 1), figure(index), METRICS[metric].unit
+        good, bad = figure(0), figure(len(steps) - 1)
+        if good == bad:
+            names = f"{steps[0].name} and {steps[-1].name}"
+            raise ConfigError(f"{metric} is {good:g} both with {names}")
+        index = first_bad(len(steps), lambda i: abs(figure(i) - bad) < abs(figure(i) - good))
+        before, after, unit = figure(index - 1), figure(index), METRICS[metric].unit
     out.print(f"{steps[index].name}: {metric} from {before:g} to {after:g} {unit}", style="bold")
     return steps[index].name
+
+
+@contextmanager
+def steps_folder() -> Iterator[Path]:
+    """Have one folder for all steps: from one to the next is an incremental build.
+
+    It is in the cache, for a kernel's tree is large for a /tmp, and goes with its work tree.
+    """
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="zclab-", dir=cache_dir()) as parent:
+        folder = Path(parent) / "kernel"
+        try:
+            yield folder
+        finally:
+            if (folder / "Makefile").is_file():
+                forget(folder)
 
 
 def _mean(run: Path, metric: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zclab.ab import kernel_of, on_top
+from zclab.ab import kernel_of
 from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
 from zclab.errors import ConfigError
@@ -77,12 +77,29 @@ def test_runs_without_profiles_are_told_how_to_get_them(tmp_path: Path) -> None:
         movements(tmp_path, results, tmp_path, results)
 
 
-def test_patches_go_on_top_of_the_series(tmp_path: Path) -> None:
-    folder = on_top([PATCH], tmp_path / "series")
+def test_patches_go_on_top_of_the_series() -> None:
+    with kernel_of("--head", str(PATCH)) as kernel:
+        names = [patch.path.name for patch in read_series(Path(kernel.series)).patches]
 
-    names = [patch.path.name for patch in read_series(folder).patches]
     assert names[:-1] == [patch.path.name for patch in read_series(PATCHES).patches]
     assert names[-1] == PATCH.name
+
+
+def test_a_patch_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
+    patch = tmp_path / "one, two.patch"
+    patch.write_bytes(PATCH.read_bytes())
+
+    with kernel_of("--head", str(patch)) as kernel:
+        assert len(read_series(Path(kernel.series)).patches) == 1 + len(
+            read_series(PATCHES).patches
+        )
+
+
+def test_a_patch_that_is_given_twice_is_refused() -> None:
+    refused = pytest.raises(ConfigError, match="one and the same patch; leave one out")
+
+    with refused, kernel_of("--head", f"{PATCH},{PATCH}"):
+        pass
 
 
 @pytest.mark.parametrize(("text", "series"), [("ours", ""), ("none", "none")])

@@ -18,7 +18,16 @@ from typing import Literal
 from zclab.build import kconfig, offsets
 from zclab.build.apt import Apt
 from zclab.build.buildlog import explained, parse_step
-from zclab.build.cache import Artifact, cache_dir, file_hash, get_or_build, key_of, locked, prune
+from zclab.build.cache import (
+    Artifact,
+    cache_dir,
+    file_hash,
+    get_or_build,
+    key_of,
+    locked,
+    prune,
+    remove_tree,
+)
 from zclab.build.command import build_env, output_of, run_logged
 from zclab.build.series import Series, read_series
 from zclab.build.source import Source, checkout, packaged
@@ -122,6 +131,15 @@ def build_kernel(
     if not artifact.cached:
         prune("kernel", keep=_KEPT_KERNELS)
     return _described(artifact, recipe)
+
+
+def forget(source: Path, *, variant: Variant = "default") -> None:
+    """Remove what was kept for builds of a source tree that goes away; artifacts stay."""
+    place = checkout(source).place
+    name = f"kernel-{variant}-{place}"
+    with locked(name):
+        remove_tree(cache_dir() / "work" / name)
+    (cache_dir() / "checkouts" / f"{place.removeprefix('checkout-')}.json").unlink(missing_ok=True)
 
 
 def _fragments(series: Path | None, variant: Variant) -> tuple[Path, ...]:
