@@ -81,3 +81,14 @@ def test_a_patch_of_the_series_is_there_twice(series: Path, tmp_path: Path) -> N
 def test_a_patch_that_cannot_be_read_is_named(series: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"^{tmp_path}: cannot read the patch: Is a directory"):
         with_more(series, [tmp_path], tmp_path / "all")
+
+
+def test_a_variant_of_a_variant_has_all_of_it(series: Path, tmp_path: Path) -> None:
+    with_more(series, [patch(tmp_path / "a.patch", "four.c")], tmp_path / "more")
+    with_more(tmp_path / "more", [patch(tmp_path / "b.patch", "five.c")], tmp_path / "all")
+    first_patches(tmp_path / "all", 5, tmp_path / "cut")
+
+    assert [one.touched for one in read_series(tmp_path / "cut").patches][3:] == [
+        ("four.c",),
+        ("five.c",),
+    ]

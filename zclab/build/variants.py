@@ -43,6 +43,9 @@ def with_more(series: Path, patches: Sequence[Path], folder: Path) -> None:
     Raises ConfigError for a patch that is there twice, and for one that cannot be read.
     """
     _link(series, folder)
+    place = _ON_TOP
+    while os.path.lexists(folder / place):
+        place += "-again"
     lines = _lines(series)
     texts = {patch.path.read_bytes(): patch.path for patch in read_series(series).patches}
     for number, patch in enumerate(patches, 1):
@@ -54,7 +57,7 @@ def with_more(series: Path, patches: Sequence[Path], folder: Path) -> None:
             raise ConfigError(f"{texts[text]}, {patch}: one and the same patch; leave one out")
         texts[text] = patch
         # A series splits its lines at blanks; the folder tells patches of one name apart.
-        name = f"{_ON_TOP}/{number}/{re.sub(r'[^A-Za-z0-9_.+-]', '_', patch.name)}"
+        name = f"{place}/{number}/{re.sub(r'[^A-Za-z0-9_.+-]', '_', patch.name)}"
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_bytes(text)
         lines.append(name.encode())
@@ -160,5 +163,5 @@ def _link(series: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # of another variant
     folder.mkdir(parents=True)
     for path in series.iterdir():
-        if path.name not in {SERIES_FILE, _ON_TOP}:
+        if path.name != SERIES_FILE:
             (folder / path.name).symlink_to(path.absolute())
