@@ -111,5 +111,8 @@ def new_folder(chosen: str, kind: str) -> Path:
     """Return a folder for several runs: the one that was chosen, or a new one in ``runs/``."""
     if chosen:
         return user_path(chosen, "--out")
-    RUNS.mkdir(exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=RUNS))
+    try:
+        RUNS.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=RUNS))
+    except OSError as exc:
+        raise ConfigError(f"--out: cannot make a folder in {RUNS}: {exc.strerror}") from exc

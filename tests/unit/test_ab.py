@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zclab.ab import kernel_of
+from zclab.ab import kernel_of, new_folder
 from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
 from zclab.errors import ConfigError
@@ -125,3 +125,13 @@ def test_anything_else_is_refused(text: str) -> None:
 
     with refused, kernel_of("--head", text):
         pass
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ConfigError, match="--out: cannot make a folder in runs: File exists"):
+        new_folder("", "ab")

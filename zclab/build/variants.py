@@ -23,7 +23,8 @@ _ON_TOP = "on-top"
 def patch_names(series: Path) -> list[str]:
     """Return what the patches of a series are called in it, with the folders that they are in."""
     read_series(series)  # for its errors
-    return [os.fsdecode(line.split()[0]) for line in _lines(series) if _names_patch(line)]
+    named = [line.split()[0] for line in _lines(series) if _names_patch(line)]
+    return [name.decode(errors="replace") for name in named]
 
 
 def first_patches(series: Path, count: int, folder: Path) -> None:
