@@ -190,3 +190,16 @@ def test_prune_keeps_what_was_wanted_last() -> None:
     assert cache.get_or_build("thing", {"n": 0}, never).cached
     assert cache.get_or_build("thing", {"n": 2}, never).cached
     assert not cache.get_or_build("thing", {"n": 1}, build).cached
+
+
+def test_prune_leaves_what_is_no_artifact(own_cache: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        cache.get_or_build("thing", {"n": number}, build)
+    theirs = own_cache / "artifacts" / "thing" / "theirs"
+    theirs.mkdir()
+    (own_cache / "artifacts" / "thing" / ("0" * 32)).symlink_to(tmp_path)
+    cache.prune("thing", keep=0)
+
+    assert theirs.is_dir()
+    assert tmp_path.is_dir()
+    assert len(list(theirs.parent.iterdir())) == 2

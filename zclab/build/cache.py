@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from zclab.paths import user_path
 from zclab.progress import Progress, silent
 
 META = "meta.json"
+KEY = re.compile(r"[0-9a-f]{32}")
 UNFINISHED = ".unfinished-"
 """What the name of a folder begins with that is being built, or removed."""
 
@@ -192,7 +194,7 @@ def newest(kind: str, name: str) -> Path | None:
 def prune(kind: str, *, keep: int) -> None:
     """Remove all artifacts of a kind but the ``keep`` that were wanted last."""
     folders = sorted(_folders(cache_dir() / "artifacts" / kind), key=lambda f: -f.stat().st_mtime)
-    for folder in [f for f in folders if not f.name.startswith(UNFINISHED)][keep:]:
+    for folder in [f for f in folders if KEY.fullmatch(f.name) and not f.is_symlink()][keep:]:
         remove_tree(folder)
 
 

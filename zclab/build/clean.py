@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zclab.build.cache import UNFINISHED, cache_dir, remove_tree, try_locked
+from zclab.build.cache import KEY, UNFINISHED, cache_dir, remove_tree, try_locked
 from zclab.errors import ConfigError, ZclabError
 from zclab.strict import did_you_mean
 
@@ -32,7 +32,6 @@ FOLDERS = ("apt", "debs", "checkouts", "capabilities", "logs", "arriving", "empt
 """Folders of the cache that are removed as a whole; some have a lock of the same name."""
 
 _DAY_S = 24 * 3600
-_KEY = re.compile(rf"(?:{re.escape(UNFINISHED)})?([0-9a-f]{{32}})")
 _LEFTOVER = re.compile(r"(?:verify|zclab)-[a-z0-9_]{8}")
 
 
@@ -140,8 +139,8 @@ def _artifacts(folder: Path) -> Iterator[Entry]:
             yield Entry(name=kind.name, path=kind, lock=kind.name)
             continue
         for path in _inside(kind):
-            if found := _KEY.fullmatch(path.name):
-                yield Entry(name=kind.name, path=path, lock=f"{kind.name}-{found[1]}")
+            if KEY.fullmatch(key := path.name.removeprefix(UNFINISHED)):
+                yield Entry(name=kind.name, path=path, lock=f"{kind.name}-{key}")
 
 
 def _work_trees(folder: Path) -> Iterator[Entry]:
