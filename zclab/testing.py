@@ -71,7 +71,11 @@ class FakeRunner:
         return expected.result.check() if check else expected.result
 
     def start(
-        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[str], None] | None = None,
+        hold_stdin: bool = False,  # noqa: ARG002 - part of the protocol
     ) -> Process:
         """See Runner; all output comes at once."""
         result = self._take(tuple(argv), "").result

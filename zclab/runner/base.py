@@ -68,9 +68,17 @@ class Runner(Protocol):
         ...
 
     def start(
-        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[str], None] | None = None,
+        hold_stdin: bool = False,
     ) -> Process:
-        """Start a command and return at once; ``on_output`` gets its stdout as it comes."""
+        """Start a command and return at once; ``on_output`` gets its stdout as it comes.
+
+        With ``hold_stdin`` its stdin stays open, and ends when the starter or the connection does,
+        however that is.
+        """
         ...
 
     def connect(self) -> None:
@@ -117,10 +125,16 @@ class NetnsRunner:
         )
 
     def start(
-        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[str], None] | None = None,
+        hold_stdin: bool = False,
     ) -> Process:
         """See Runner."""
-        return self._runner.start((*self._prefix, *argv), on_output=on_output)
+        return self._runner.start(
+            (*self._prefix, *argv), on_output=on_output, hold_stdin=hold_stdin
+        )
 
     def put(self, local: Path, remote: str) -> None:
         """See Runner."""

@@ -47,10 +47,14 @@ class LocalRunner:
         return result.check() if check else result
 
     def start(
-        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[str], None] | None = None,
+        hold_stdin: bool = False,
     ) -> Process:
         """See Runner."""
-        process = self._popen(argv, stdin=subprocess.DEVNULL)
+        process = self._popen(argv, stdin=subprocess.PIPE if hold_stdin else subprocess.DEVNULL)
         return _Local(self.where, tuple(argv), process, on_output)
 
     def put(self, local: Path, remote: str) -> None:
@@ -118,6 +122,8 @@ class _Local:
     def stop(self) -> None:
         """See Process."""
         _kill(self._process)
+        if self._process.stdin:
+            self._process.stdin.close()
         for reader in self._readers:
             reader.join()
 

@@ -121,13 +121,18 @@ class SshRunner:
         return f"{self.where}: lost while running {shlex.join(argv)}: {why}"
 
     def start(
-        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[str], None] | None = None,
+        hold_stdin: bool = False,
     ) -> Process:
         """See Runner."""
         self.connect()
         try:
             channel = self._begin(f"echo $$; exec {shlex.join(argv)}")
-            channel.shutdown_write()
+            if not hold_stdin:
+                channel.shutdown_write()
         except (OSError, EOFError, paramiko.SSHException) as exc:
             raise CommandError(f"{self.where}: cannot start {shlex.join(argv)}: {exc}") from exc
         return _Remote(self, tuple(argv), channel, on_output)

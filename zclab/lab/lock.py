@@ -1,0 +1,128 @@
+"""One use of a NIC at a time: a lock on the host that has it.
+
+The lock is a file's (flock), held by a process there that ends when its stdin does: with zclab, or
+with the connection to the host, whatever ends these. So a lock that nobody uses is free, and its
+file says only who had it last.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from zclab.errors import LabError
+from zclab.runner import Runner, wait_until
+
+FOLDER = "/run/zclab"
+DEADLINE_S = 60
+SHOWN = 400
+"""Characters of what a lock's file says that are shown: anybody could have written it."""
+
+_HELD, _REFUSED, _TAKEN = "held", "refused", "taken "
+_CONFLICT = 75
+"""What flock exits with where another has the lock; it has other statuses for other reasons."""
+
+_HOLD = f"""
+trap 'echo {_REFUSED}' EXIT
+set -e
+umask 022
+folder=$0 who=$1
+shift
+mkdir -p "$folder"
+fd=3
+for nic; do
+    eval "exec $fd>>\\"\\$folder/\\$nic.lock\\""
+    flock -n -E {_CONFLICT} "$fd" || {{
+        status=$?
+        [ "$status" != {_CONFLICT} ] || {{ echo "{_TAKEN}$nic"; cat "$folder/$nic.lock"; }}
+        exit "$status"
+    }}
+    echo "$who since $(date -u +%Y-%m-%dT%H:%M:%SZ), held by process $$ of this host" \\
+        >"$folder/$nic.lock"
+    fd=$((fd + 1))
+done
+echo {_HELD}
+exec cat >/dev/null
+"""
+
+_LOOK = f"""
+folder=$0
+for nic; do
+    [ -e "$folder/$nic.lock" ] || continue
+    flock -n -E {_CONFLICT} "$folder/$nic.lock" true && continue
+    status=$?
+    [ "$status" = {_CONFLICT} ] || exit "$status"
+    echo "{_TAKEN}$nic"
+    cat "$folder/$nic.lock"
+    exit
+done
+"""
+
+
+@contextmanager
+def held(runner: Runner, nics: Sequence[str], *, folder: str = FOLDER) -> Iterator[None]:
+    """Have NICs of one host to ourselves, by their PCI addresses.
+
+    Raises LabError that says who has one, from where and since when.
+    """
+    lines: list[str] = [""]
+
+    def hear(text: str) -> None:
+        first, *more = text.split("\n")
+        lines[-1] += first
+        lines.extend(more)
+
+    argv = ("sh", "-c", _HOLD, folder, owner(), *sorted(nics))
+    process = runner.start(argv, on_output=hear, hold_stdin=True)
+    try:
+        wait_until(
+            lambda: _HELD in lines or _REFUSED in lines,
+            what=f"{runner.where}: an answer about the locks in {folder}",
+            deadline_s=DEADLINE_S,
+            interval_s=0.02,
+        )
+        if _HELD not in lines:
+            _raise_where_taken(runner, lines[: lines.index(_REFUSED)])
+            process.wait().check()
+        yield
+    finally:
+        process.stop()
+
+
+def check_free(runner: Runner, nics: Sequence[str], *, folder: str = FOLDER) -> None:
+    """Raise the error of held() where one of the NICs is in use; nothing is changed."""
+    done = runner.run(("sh", "-c", _LOOK, folder, *sorted(nics)))
+    _raise_where_taken(runner, done.stdout.splitlines())
+
+
+def owner() -> str:
+    """Say who asks for a lock, in one line: user, machine, process and command."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # an id without a name, as containers have
+        user = f"user {os.getuid()}"
+    command = shlex.join((Path(sys.argv[0]).name, *sys.argv[1:]))
+    words = f"{user}@{socket.gethostname()} (PID {os.getpid()}, `{command}`)"
+    return _printable(words)
+
+
+def _raise_where_taken(runner: Runner, lines: Sequence[str]) -> None:
+    """Raise LabError where a script's lines say whose a NIC is; a greeting may precede them."""
+    for index, line in enumerate(lines):
+        if line.startswith(_TAKEN):
+            said = _printable(" ".join(lines[index + 1 :])) or "somebody who has not said who"
+            raise LabError(
+                f"{runner.where}: NIC {line.removeprefix(_TAKEN)} is in use by {said}; wait for "
+                "its end. Where its machine is gone for good, end that process of this host"
+            )
+
+
+def _printable(text: str) -> str:
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(shown.split())[:SHOWN]
