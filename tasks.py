@@ -139,6 +139,7 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "dry-run": "list the trials and how long they take, and run none",
         "resume": "the folder of a run that has stopped: go on with it as it was begun",
         "keep": "leave the lab up",
+        "force": "in an ssh lab, take NICs that carry something, and give none of that back",
         "out": "a new folder for the results, instead of runs/<id>",
         **LAB_HELP,
         "nic": "e1000e or igb, instead of what the lab file says",
@@ -171,6 +172,7 @@ def run_bench(
     dry_run: bool = False,
     resume: str = "",
     keep: bool = False,
+    force: bool = False,
     out: str = "",
     lab: str = "emulated",
     name: str = "",
@@ -181,10 +183,16 @@ def run_bench(
 ) -> None:
     """Compare the modes: boot, drive netperf, print a table."""
     if resume:
-        beside = ("jobs", "executor", "fresh", "keep", "dry_run")
+        beside = ("jobs", "executor", "fresh", "keep", "force", "dry_run")
         commands.reject_beside("resume", run_bench.body, locals(), allow=beside)
         experiment.resume(
-            resume, jobs=jobs, executor=executor, fresh=fresh, keep=keep, dry_run=dry_run
+            resume,
+            jobs=jobs,
+            executor=executor,
+            fresh=fresh,
+            keep=keep,
+            dry_run=dry_run,
+            force=force,
         )
         return
     loaded = commands.load(lab, name=name, nic=nic, clock=clock)
@@ -220,6 +228,7 @@ def run_bench(
         keep=keep,
         out_dir=out,
         kernel=KernelOptions.of(source=source, series=series, debug=debug),
+        force=force,
     )
 
 

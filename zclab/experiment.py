@@ -162,14 +162,16 @@ def bench(
     keep: bool,
     out_dir: str,
     kernel: KernelOptions | None = None,
+    force: bool = False,
 ) -> Path:
     """Run, print the table, and end with a TrialError where a trial has no valid figures.
 
     ``build`` is called once all options are known to make sense. ``kernel`` is what resume() has
-    to build, and None for a run that cannot be gone on with. Return the run's folder.
+    to build, and None for a run that cannot be gone on with. ``force`` takes NICs that carry
+    something. Return the run's folder.
     """
     store = begin(experiment, virtual, kernel=kernel, out_dir=out_dir)
-    run_all(experiment, experiment, build, store, virtual, keep=keep)
+    run_all(experiment, experiment, build, store, virtual, keep=keep, force=force)
     _fail_where_bad(store.results, experiment.trials)
     return store.path
 
@@ -207,7 +209,14 @@ def begin(
 
 
 def resume(
-    run: str, *, jobs: int, executor: str, keep: bool, dry_run: bool, fresh: bool = False
+    run: str,
+    *,
+    jobs: int,
+    executor: str,
+    keep: bool,
+    dry_run: bool,
+    fresh: bool = False,
+    force: bool = False,
 ) -> None:
     """Go on with a run that has stopped, with what it recorded, in the order that it recorded."""
     path = user_path(run, "--resume")
@@ -236,7 +245,7 @@ def resume(
     build = partial(
         build_lab, whole.lab, source=kernel.source, series=kernel.series, debug=kernel.debug
     )
-    run_all(rest, whole, build, store, virtual, keep=keep)
+    run_all(rest, whole, build, store, virtual, keep=keep, force=force)
     _fail_where_bad(store.results, whole.trials)
 
 
@@ -248,6 +257,7 @@ def run_all(
     virtual: VirtualOptions,
     *,
     keep: bool = False,
+    force: bool = False,
 ) -> None:
     """Run what is to be done of a plan, and print all that there is of the whole."""
     try:
@@ -259,7 +269,7 @@ def run_all(
                     for part in todo.parts:
                         run_virtual(part, artifacts, store, options=virtual, progress=progress)
                 else:
-                    _run_in_labs(todo, artifacts, store, keep=keep, progress=progress)
+                    _run_in_labs(todo, artifacts, store, keep=keep, force=force, progress=progress)
     finally:
         store.arrange(in_order(whole, store.results.trials))
         _print(store.results, store.path)
@@ -272,13 +282,19 @@ def run_all(
 
 
 def _run_in_labs(
-    todo: Plan, artifacts: Artifacts, store: RunDirectory, *, keep: bool, progress: Progress
+    todo: Plan,
+    artifacts: Artifacts,
+    store: RunDirectory,
+    *,
+    keep: bool,
+    force: bool,
+    progress: Progress,
 ) -> None:
     """Run parts one after the other; those that stand together and have one lab share it."""
     for lab, parts in groupby(todo.parts, key=lambda part: part.lab):
         with lab_for(lab, artifacts, store, keep=keep, progress=progress):
             for part in parts:
-                run(part, artifacts, store, progress=progress)
+                run(part, artifacts, store, force=force, progress=progress)
 
 
 def _command() -> str:

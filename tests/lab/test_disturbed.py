@@ -14,19 +14,21 @@ import pytest
 from tests.lab.bench import boot_in, opened
 from tests.lab.traffic import both_ways
 from zclab.bench.guest import RunningGuest, running_guest
-from zclab.config import with_overrides
+from zclab.config import load_lab, with_overrides
 from zclab.host import domain, netdev
 from zclab.host.guest import configure
 from zclab.lab.artifacts import Artifacts
+from zclab.lab.names import names_of
 from zclab.lab.session import Session
 from zclab.model import Lab
-from zclab.modes.zerocopy import LINK, ROOM
+from zclab.modes.zerocopy import ROOM
 from zclab.runner import Runner, read_text, wait_until
 from zclab.units import GIB, MIB
 
 pytestmark = pytest.mark.lab
 
 ZEROCOPY = boot_in("zerocopy")
+LINK = names_of(load_lab("emulated")).link
 
 MIRROR = """
 tc qdisc add dev $nic clsact

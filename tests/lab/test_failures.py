@@ -128,7 +128,7 @@ def test_a_guest_that_never_answers_is_a_failure_with_its_console(
         ):
             pass
 
-        assert session.libvirt.destroy_leftovers() == []
+        assert session.libvirt.destroy_leftovers(session.names.guests) == []
 
 
 @pytest.mark.usefixtures("lab_up")
@@ -159,7 +159,7 @@ def test_a_panic_of_the_guest_ends_the_use_with_its_lines(
         pass
 
     with opened(lab, artifacts) as session:
-        assert session.libvirt.destroy_leftovers() == []
+        assert session.libvirt.destroy_leftovers(session.names.guests) == []
 
 
 def kill_and_use(running: guest.RunningGuest) -> None:

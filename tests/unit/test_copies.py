@@ -9,8 +9,6 @@ import pytest
 from zclab.errors import CommandError, ParseError, TrialError
 from zclab.host.copies import (
     PROBES,
-    READ_ARGV,
-    REMOVE_SCRIPT,
     CopyCounts,
     ProbeName,
     Tally,
@@ -19,6 +17,8 @@ from zclab.host.copies import (
     parse,
     probing,
     read,
+    read_argv,
+    remove_script,
 )
 from zclab.model import ThreadRole
 from zclab.testing import FakeRunner
@@ -180,7 +180,7 @@ def test_each_trigger_counts_for_each_thread_what_its_probe_is_for() -> None:
 
 def test_install_begins_anew_and_names_each_function_it_cannot_probe_once() -> None:
     with FakeRunner() as host:
-        host.expect(SHELL, stdin=REMOVE_SCRIPT)
+        host.expect(SHELL, stdin=remove_script())
         host.expect(SHELL, stdin=install_script(), stdout="_copy_to_iter\n_copy_to_iter\n")
 
         assert install(host) == ("_copy_to_iter",)
@@ -188,9 +188,9 @@ def test_install_begins_anew_and_names_each_function_it_cannot_probe_once() -> N
 
 def test_probes_go_even_where_the_trial_fails() -> None:
     with FakeRunner() as host:
-        host.expect(SHELL, stdin=REMOVE_SCRIPT)
+        host.expect(SHELL, stdin=remove_script())
         host.expect(SHELL, stdin=install_script())
-        host.expect(SHELL, stdin=REMOVE_SCRIPT)
+        host.expect(SHELL, stdin=remove_script())
 
         with pytest.raises(CommandError, match="netperf"), probing(host):
             raise CommandError("netperf failed")
@@ -198,6 +198,6 @@ def test_probes_go_even_where_the_trial_fails() -> None:
 
 def test_read_takes_what_there_is() -> None:
     with FakeRunner() as host:
-        host.expect(READ_ARGV, stdout=(DATA / "tcp_rx.txt").read_text())
+        host.expect(read_argv(), stdout=(DATA / "tcp_rx.txt").read_text())
 
         assert read(host) == captured("tcp_rx")

@@ -18,8 +18,10 @@ MANAGEMENT = domain.Management(bridge="zclab0", mac="52:54:00:7a:63:f0", address
 MAC = "52:54:00:7a:63:01"
 
 
-def render(device: ET.Element) -> ET.Element:
-    text = domain.domain_xml("zclab-x", Guest(vcpus=2), FILES, MANAGEMENT, device)
+def render(device: ET.Element, libvirt_version: domain.Version = (11, 3, 0)) -> ET.Element:
+    text = domain.domain_xml(
+        "zclab-x", Guest(vcpus=2), FILES, MANAGEMENT, device, libvirt_version=libvirt_version
+    )
     return ET.fromstring(text)
 
 
@@ -42,6 +44,19 @@ def test_no_timer_of_the_guests_is_in_the_main_loop_of_qemu() -> None:
     xml = render(domain.macvtap_interface(netdev="eth0", mac=MAC, queue_size=256))
 
     assert [timer.attrib for timer in xml.iter("timer")] == [{"name": "hpet", "present": "no"}]
+
+
+@pytest.mark.parametrize(
+    ("version", "watchdogs"),
+    [((9, 0, 0), []), ((9, 1, 0), [{"model": "itco", "action": "none"}])],
+)
+def test_a_libvirt_that_does_not_know_the_machines_watchdog_is_told_nothing_of_it(
+    version: domain.Version, watchdogs: list[dict[str, str]]
+) -> None:
+    """Debian 12's refuses the whole guest: unknown watchdog model 'itco'."""
+    xml = render(domain.macvtap_interface(netdev="eth0", mac=MAC, queue_size=256), version)
+
+    assert [watchdog.attrib for watchdog in xml.iter("watchdog")] == watchdogs
 
 
 def test_vhost_and_zerocopy_differ_in_nothing_but_the_link() -> None:
@@ -84,3 +99,38 @@ def test_passthrough_names_the_function_and_leaves_its_driver_to_us() -> None:
 def test_a_libvirt_that_does_not_answer_is_a_domain_error(text: str) -> None:
     with pytest.raises(domain.DomainError, match="cannot connect to libvirt at qemu:///nowhere"):
         domain.Libvirt(text)
+
+
+def test_of_a_hosts_guests_only_those_in_the_list_are_destroyed() -> None:
+    """The library's own test driver has one guest, whose name is test."""
+    connection = domain.Libvirt("test:///default")
+    try:
+        assert connection.destroy_leftovers(("zclab-3b00-vhost", "tes")) == []
+        assert connection.links_of(("zclab-3b00-vhost",)) == set()
+        assert connection.destroy_leftovers(("test",)) == ["test"]
+        assert connection.destroy_leftovers(("test",)) == []
+    finally:
+        connection.close()
+
+
+def test_a_libvirts_version_is_three_numbers() -> None:
+    connection = domain.Libvirt("test:///default")
+    try:
+        assert connection.version >= domain.MINIMUM
+    finally:
+        connection.close()
+
+
+def test_the_links_of_a_guest_are_those_that_libvirt_made_for_it() -> None:
+    connection = domain.Libvirt("test:///default")
+    try:
+        device = domain.existing_tap_interface(name="mp3b00", mac=MAC, queue_size=256)
+        xml = ET.fromstring("<domain type='test'><name>zclab-3b00-zerocopy</name></domain>")
+        ET.SubElement(xml, "memory").text = "8192"
+        ET.SubElement(ET.SubElement(xml, "os"), "type").text = "hvm"
+        ET.SubElement(xml, "devices").append(device)
+        connection.start(ET.tostring(xml, encoding="unicode"))
+
+        assert connection.links_of(("zclab-3b00-zerocopy", "other")) == {"mp3b00"}
+    finally:
+        connection.close()

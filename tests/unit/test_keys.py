@@ -52,3 +52,38 @@ def test_ssh_understands_the_configuration_we_write(tmp_path: Path) -> None:
     assert "hostname 198.18.0.2" in shown
     assert "stricthostkeychecking true" in shown
     assert f"proxycommand ssh -F {tmp_path}/ssh_config -W %h:%p host" in shown
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_keys_that_a_run_may_be_using_stay(tmp_path: Path) -> None:
+    endpoint = Endpoint(address="127.0.0.1", port=2222)
+    write_access(tmp_path, endpoint)
+    before = contents(tmp_path)
+
+    write_access(tmp_path, endpoint)
+
+    assert contents(tmp_path) == before
+
+
+def test_a_guest_at_another_address_is_known_by_the_same_key(tmp_path: Path) -> None:
+    write_access(tmp_path, None)
+    access = write_access(tmp_path, None, guest_address="198.18.2.1")
+
+    key = (tmp_path / "guest_host_key.pub").read_text()
+    known = (tmp_path / "guest_known_hosts").read_text()
+    assert known == f"198.18.0.2 {key}198.18.2.1 {key}"
+    assert access.guest_address == "198.18.2.1"
+
+
+def test_keys_of_which_a_part_is_missing_are_all_made_anew(tmp_path: Path) -> None:
+    write_access(tmp_path, None)
+    before = contents(tmp_path)
+    (tmp_path / "guest_host_key.pub").unlink()
+
+    write_access(tmp_path, None)
+
+    assert contents(tmp_path).keys() == before.keys()
+    assert not [name for name, data in contents(tmp_path).items() if data == before[name]]

@@ -1,11 +1,15 @@
 """Parsing what ip and ethtool say, and the commands that change a host."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
-from zclab.errors import LabError
+from tests.unit.mutations import mutated
+from zclab.errors import LabError, ParseError
 from zclab.host import netdev
+from zclab.host.ports import PORTS, port_among
 from zclab.testing import FakeRunner
 
 DATA = Path(__file__).parents[1] / "data" / "ethtool"
@@ -63,7 +67,7 @@ def test_interrupts_are_moderated_and_then_as_before() -> None:
             host.expect(("ethtool", "-c", "eth1"), stdout=coalescing("igb"))
         host.expect(("ethtool", "-C", "eth1", "rx-usecs", "50"))
         host.expect(("ethtool", "-C", "eth1", "rx-usecs", "3"))
-        with pytest.raises(ZeroDivisionError), netdev.moderated(host, "eth1", 50):
+        with pytest.raises(ZeroDivisionError), netdev.moderated(host, netdev.Port(PCI, "eth1"), 50):
             raise ZeroDivisionError
 
 
@@ -76,7 +80,7 @@ def test_a_nic_that_adapts_is_told_to_stop_that() -> None:
 
 
 def test_without_a_value_the_driver_moderates_as_it_does() -> None:
-    with FakeRunner() as host, netdev.moderated(host, "eth1", None):
+    with FakeRunner() as host, netdev.moderated(host, netdev.Port(PCI, "eth1"), None):
         pass
 
 
@@ -118,3 +122,103 @@ def test_a_link_is_deleted_also_on_failure() -> None:
             netdev.link(host, "mp0", "link", "eth1", "type", "mp"),
         ):
             raise ZeroDivisionError
+
+
+# The names of an mlx5 with two virtual functions in switchdev mode, and the port after them.
+SWITCHDEV = "enp1s0f0_0|0|pf0vf0\nenp1s0f0_1|0|pf0vf1\nenp1s0f0np0|0|p0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        (SWITCHDEV, "enp1s0f0np0"),
+        ("a0|0|c1pf0vf1\na1|0|c1pf0sf88\nz0|0|p0\n", "z0"),
+        ("a0|0|pf0hpf\nz0|0|p0s1\n", "z0"),
+        ("b0|1|\nz0|0|\n", "z0"),
+        ("b0|0|p10\nz0|0|p2\n", "z0"),
+    ],
+)
+def test_of_a_functions_interfaces_the_port_is_taken(text: str, port: str) -> None:
+    assert port_among(text) == port
+
+
+@pytest.mark.parametrize("text", ["wlan0||\np2p0||\n", "a0|0|pf0vf0\na1|0|pf0vf1\n", "", "a|b"])
+def test_interfaces_that_cannot_be_told_apart_are_named(text: str) -> None:
+    names = [line.partition("|")[0] for line in text.splitlines() if text.count("|") > 1]
+
+    with pytest.raises(ParseError, match=f"is the port \\({', '.join(names) or 'none'}\\)"):
+        port_among(text)
+
+
+@given(mutated(SWITCHDEV, "b0|1|\nz0|0|\n"))
+def test_whatever_is_said_of_ports_ends_in_a_name_or_in_an_error_of_ours(text: str) -> None:
+    with suppress(ParseError):
+        assert port_among(text) in text
+
+
+def test_a_function_with_representors_has_its_port_for_an_interface() -> None:
+    with FakeRunner() as host:
+        host.expect(("ls", NET), stdout="enp1s0f0_0\nenp1s0f0_1\nenp1s0f0np0\n")
+        host.expect(("sh", "-c", PORTS, PCI), stdout=SWITCHDEV)
+
+        assert netdev.netdev_of(host, PCI) == "enp1s0f0np0"
+
+
+def test_interfaces_that_cannot_be_told_apart_are_an_error_with_host_and_function() -> None:
+    with FakeRunner() as host:
+        host.expect(("ls", NET), stdout="p2p0\nwlan0\n")
+        host.expect(("sh", "-c", PORTS, PCI), stdout="p2p0||\nwlan0||\n")
+        with pytest.raises(LabError, match=f"host: PCI address {PCI}: cannot tell .*p2p0, wlan0"):
+            netdev.netdev_of(host, PCI)
+
+
+DEVICE = f"/sys/bus/pci/devices/{PCI}"
+WRITE = ("sh", "-c", 'cat > "$0"')
+UDEV = ("sh", "-c", "! command -v udevadm >/dev/null || udevadm settle --timeout=20")
+
+
+def test_a_name_that_udev_is_going_to_change_is_not_taken() -> None:
+    """The kernel's own name is there first, for some hundred milliseconds."""
+    with FakeRunner() as host:
+        for path, text in (
+            (f"{DEVICE}/driver_override", "\n"),
+            (f"{DEVICE}/driver/unbind", PCI),
+            ("/sys/bus/pci/drivers_probe", PCI),
+        ):
+            host.expect((*WRITE, path), stdin=text)
+        host.expect(("readlink", f"{DEVICE}/driver"), stdout="../drivers/vfio-pci\n")
+        host.expect(UDEV)
+        for name in ("eth0", "eth0", "enp1s0", "enp1s0", "enp1s0"):
+            host.expect(("ls", NET), stdout=f"{name}\n")
+
+        netdev.release_driver(host, PCI)
+        port = netdev.Port(PCI, "eth7")
+        port.look_up(host)
+
+    assert port.name == "enp1s0"
+
+
+def test_an_interface_is_restored_by_the_name_that_it_has_now() -> None:
+    port = netdev.Port(PCI, "eth1")
+    state = "1\n1500\n" + (DATA / "features-e1000e.txt").read_text()
+    tune = ("sh", "-c", netdev._TUNE)
+    with FakeRunner() as host:
+        host.expect(("sh", "-c", netdev._STATE, "eth1"), stdout=state)
+        for name, words in (
+            ("eth1", ("0", "9000", "tso", "off", "gso", "off", "gro", "off")),
+            ("enp1s0", ("1", "1500", "tso", "on", "gso", "on", "gro", "on")),
+        ):
+            host.expect((*tune, name, *words))
+        host.expect(("cat", "/sys/class/net/eth1/operstate"), stdout="up\n")
+        with netdev.tuned(host, port, threaded=False, switch="off", mtu=9000):
+            port.name = "enp1s0"
+
+
+def test_a_state_that_is_none_is_an_error_that_quotes_it() -> None:
+    with FakeRunner() as host:
+        host.expect(("sh", "-c", netdev._STATE, "eth1"), stdout="0\n")
+        with (
+            pytest.raises(ParseError, match=r"the state of eth1: found '0\\n'"),
+            netdev.tuned(host, netdev.Port(PCI, "eth1"), threaded=False, switch="on", mtu=1500),
+        ):
+            pass

@@ -242,11 +242,12 @@ def _count_copies(
     workload = planned.workload
     amount = PROBED_TRANSACTIONS if workload.direction is None else PROBED_BYTES
     sender, target = guest.sender(workload)
-    with _watching_nic(guest, workload) as nic_writes, copies.probing(guest.session.host):
+    host, probes = guest.session.host, guest.session.names.probes
+    with _watching_nic(guest, workload) as nic_writes, copies.probing(host, probes):
         output = sender.run(
             netperf_argv(workload, target=target, amount=amount), timeout_s=120
         ).stdout
-        counts = copies.read(guest.session.host)
+        counts = copies.read(host, probes)
     result = parse(output, workload)
     # What a guest sent was copied, whether or not it arrived.
     probed = result.sent_bytes if workload.direction == "tx" else result.payload_bytes

@@ -10,7 +10,7 @@ from zclab.bench.plan import Boot
 from zclab.errors import CommandError
 from zclab.host import cpu, domain
 from zclab.host.guest import GuestNic, configure, find_nic
-from zclab.lab.session import MANAGEMENT, Session
+from zclab.lab.session import Session
 from zclab.model import Workload
 from zclab.modes import MODES
 from zclab.modes.base import Attachment, Mode
@@ -47,9 +47,16 @@ def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
     mode = MODES[boot.mode]
     lab = session.lab
     with mode.attach(session) as attachment:
-        name = f"{domain.PREFIX}{lab.name}-{boot.mode}"
+        name = session.names.guest(boot.mode)
         files = session.guest_files
-        xml = domain.domain_xml(name, lab.guest, files, MANAGEMENT, attachment.device)
+        xml = domain.domain_xml(
+            name,
+            lab.guest,
+            files,
+            session.names.management,
+            attachment.device,
+            libvirt_version=session.libvirt.version,
+        )
         session.host.run(("rm", "-f", files.console_log))
         console = session.host.start(
             ("tail", "-s", "0.2", "-F", files.console_log),

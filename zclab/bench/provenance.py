@@ -22,7 +22,7 @@ def seen_on_host(session: Session) -> Provenance:
         cpu_model=cpu_models[0] if cpu_models else "unknown",
         versions={
             "host_kernel": host.run(("uname", "-r")).stdout.strip(),
-            "libvirt": session.libvirt.version(),
+            "libvirt": ".".join(map(str, session.libvirt.version)),
             "qemu": qemu.removeprefix("QEMU emulator version "),
             "netperf": parse_version(host.run(VERSION_ARGV, check=False).stdout),
         },

@@ -37,7 +37,14 @@ def lab_for(
             store.add_log("host-console", console.read_text(errors="replace"))
 
 
-def run(part: Part, artifacts: Artifacts, store: RunDirectory, *, progress: Progress) -> None:
+def run(
+    part: Part,
+    artifacts: Artifacts,
+    store: RunDirectory,
+    *,
+    force: bool = False,
+    progress: Progress,
+) -> None:
     """Execute boots in a lab that is up; the results are in ``store`` also on failure."""
     with opened(
         part.lab,
@@ -45,6 +52,7 @@ def run(part: Part, artifacts: Artifacts, store: RunDirectory, *, progress: Prog
         keep=True,
         mtu=part.mtu,
         offloads=part.offloads,
+        force=force,
         progress=progress,
     ) as session:
         store.set_provenance(made_with(seen_on_host(session), artifacts, part.lab))

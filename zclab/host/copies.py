@@ -89,25 +89,14 @@ _GUEST_ROLES: tuple[ThreadRole, ...] = ("vhost", "nic", "qemu", "kvm", "guest")
 """Whose copies are the host's, on the guest's behalf; netperf's own, at the peer, are not."""
 
 _TRACEFS = "/sys/kernel/tracing"
-_GROUP = "events/zclab"
+GROUP = "zclab"
+"""The group of events; two labs of one host have one each."""
 _ENTRY = re.compile(
-    rf"^{_GROUP}/(\w+)/hist:"
+    rf"^events/{GROUP}\w*/(\w+)/hist:"
     r"\{ common_pid: +(\d+) \} hitcount: +(\d+)(?: +bytes: +(\d+))?",
     re.MULTILINE,
 )
-_DROPPED = re.compile(rf"^{_GROUP}/(\w+)/hist: +Dropped: (\d+)$", re.MULTILINE)
-
-# Opening a trigger file for writing removes its hist triggers; an event goes once it has none.
-REMOVE_SCRIPT = f"""\
-cd {_TRACEFS} 2>/dev/null || exit 0
-for event in {_GROUP}/*/; do
-  [ -e "$event/trigger" ] || continue
-  : > "$event/trigger"
-  name=${{event%/}}
-  echo "-:zclab/${{name##*/}}" >> kprobe_events || exit
-done
-"""
-READ_ARGV = ("sh", "-c", f"cd {_TRACEFS} && grep -sH . {_GROUP}/*/hist")
+_DROPPED = re.compile(rf"^events/{GROUP}\w*/(\w+)/hist: +Dropped: (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,32 +172,53 @@ _OF_DIRECTION: Mapping[Direction, tuple[ProbeName, ProbeName]] = {
 
 
 @contextmanager
-def probing(runner: Runner) -> Iterator[tuple[str, ...]]:
+def probing(runner: Runner, group: str = GROUP) -> Iterator[tuple[str, ...]]:
     """Count while the context lasts; yields the functions that this kernel cannot probe."""
     try:
-        yield install(runner)
+        yield install(runner, group)
     finally:
-        remove(runner)
+        remove(runner, group)
 
 
-def install(runner: Runner) -> tuple[str, ...]:
+def install(runner: Runner, group: str = GROUP) -> tuple[str, ...]:
     """Start counting from 0; return the functions that this kernel cannot probe."""
-    remove(runner)
-    missing = runner.run(("sh", "-s"), stdin=install_script()).stdout.split()
+    remove(runner, group)
+    missing = runner.run(("sh", "-s"), stdin=install_script(group)).stdout.split()
     return tuple(dict.fromkeys(missing))
 
 
-def read(runner: Runner) -> CopyCounts:
+def read(runner: Runner, group: str = GROUP) -> CopyCounts:
     """Read what has been counted since install()."""
-    return parse(runner.run(READ_ARGV, check=False).stdout)
+    return parse(runner.run(read_argv(group), check=False).stdout)
 
 
-def remove(runner: Runner) -> None:
+def read_argv(group: str = GROUP) -> tuple[str, ...]:
+    """Return the command that prints what parse() reads."""
+    return ("sh", "-c", f"cd {_TRACEFS} && grep -sH . events/{group}/*/hist")
+
+
+def remove(runner: Runner, group: str = GROUP) -> None:
     """Stop counting and leave no trace; does nothing where nothing counts."""
-    runner.run(("sh", "-s"), stdin=REMOVE_SCRIPT)
+    runner.run(("sh", "-s"), stdin=remove_script(group))
 
 
-def install_script() -> str:
+def remove_script(group: str = GROUP) -> str:
+    """Return the shell script that removes all probes of a group.
+
+    Opening a trigger file for writing removes its hist triggers; an event goes once it has none.
+    """
+    return f"""\
+cd {_TRACEFS} 2>/dev/null || exit 0
+for event in events/{group}/*/; do
+  [ -e "$event/trigger" ] || continue
+  : > "$event/trigger"
+  name=${{event%/}}
+  echo "-:{group}/${{name##*/}}" >> kprobe_events || exit
+done
+"""
+
+
+def install_script(group: str = GROUP) -> str:
     """Return the shell script that installs all probes and prints each symbol it cannot."""
     lines = [
         f"[ -e {_TRACEFS}/kprobe_events ] || mount -t tracefs tracefs {_TRACEFS} || exit",
@@ -221,15 +231,15 @@ def install_script() -> str:
         trigger = f"hist:keys=common_pid{values}:size=1024{only}"
         # The trigger alone switches its event on, without filling the trace buffer.
         lines += [
-            f"if echo 'p:zclab/{probe.name} {probe.symbol}{size}' 2>/dev/null >> kprobe_events",
-            f"then echo '{trigger}' > {_GROUP}/{probe.name}/trigger || exit",
+            f"if echo 'p:{group}/{probe.name} {probe.symbol}{size}' 2>/dev/null >> kprobe_events",
+            f"then echo '{trigger}' > events/{group}/{probe.name}/trigger || exit",
             f"else echo {probe.symbol}; fi",
         ]
     return "\n".join((*lines, ""))
 
 
 def parse(text: str) -> CopyCounts:
-    """Return the counts in what READ_ARGV printed, lines of a hist file behind its path.
+    """Return the counts in what read_argv() prints, lines of a hist file behind its path.
 
     For example::
 

@@ -7,7 +7,7 @@ rest of the file is the only one that talks to libvirt.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,8 +17,13 @@ from zclab.errors import CommandError, DomainError
 from zclab.model import Guest
 from zclab.runner import wait_until
 
-PREFIX = "zclab-"
-"""Every domain of zclab's has it; nothing else on a shared host is ever touched."""
+MINIMUM = (6, 5, 0)
+"""The first libvirt that knows all that domain_xml() says: fwcfg, and migratable CPUs."""
+
+ITCO = (9, 1, 0)
+"""The first libvirt that knows q35's own watchdog, and gives it to a guest that names none."""
+
+Version = tuple[int, int, int]
 
 QEMU_LOGS = "/var/log/libvirt/qemu"
 """Where libvirt keeps what each guest's QEMU prints, and why it ended."""
@@ -52,10 +57,13 @@ def domain_xml(
     files: GuestFiles,
     management: Management,
     device: ET.Element,
+    *,
+    libvirt_version: Version,
 ) -> str:
     """Render a domain whose interface under test is ``device`` (``<interface>`` or ``<hostdev>``).
 
-    The type is always ``kvm``: libvirt opens vhost-net for no other.
+    The type is always ``kvm``: libvirt opens vhost-net for no other. An older libvirt than ITCO
+    refuses that watchdog, and leaves it as QEMU has it: unable to reset the guest.
     """
     domain = ET.Element("domain", type="kvm")
     _add(domain, "name", name)
@@ -97,7 +105,8 @@ def domain_xml(
     _add(nic, "rom", enabled="no")
     _add(devices, "controller", type="usb", model="none")
     _add(devices, "memballoon", model="none")
-    _add(devices, "watchdog", model="itco", action="none")
+    if libvirt_version >= ITCO:
+        _add(devices, "watchdog", model="itco", action="none")
     ET.indent(domain)
     return ET.tostring(domain, encoding="unicode") + "\n"
 
@@ -157,10 +166,14 @@ class Libvirt:
         except libvirt.libvirtError as exc:
             raise DomainError(f"cannot connect to libvirt at {uri}: {exc}") from exc
 
-    def version(self) -> str:
-        """Return libvirtd's version, such as ``11.3.0``."""
-        number = self._connection.getLibVersion()
-        return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+    @property
+    def version(self) -> Version:
+        """Libvirtd's version, such as ``(11, 3, 0)``."""
+        try:
+            number = self._connection.getLibVersion()
+        except libvirt.libvirtError as exc:
+            raise DomainError(f"libvirt does not tell its version: {exc}") from exc
+        return number // 1_000_000, number // 1000 % 1000, number % 1000
 
     def probe(self) -> None:
         """Have libvirt find out what QEMU can do, which it keeps and else does at first need."""
@@ -174,12 +187,28 @@ class Libvirt:
         except libvirt.libvirtError as exc:
             raise DomainError(f"guest {name} did not start: {exc}") from exc
 
-    def destroy_leftovers(self) -> list[str]:
-        """Destroy all domains of zclab's, which an earlier run left; return their names."""
-        found = [d for d in self._connection.listAllDomains() if d.name().startswith(PREFIX)]
+    def destroy_leftovers(self, names: Collection[str]) -> list[str]:
+        """Destroy those of the domains ``names`` that an earlier run left; return their names."""
+        found = self._running(names)
         for domain in found:
             Domain(domain).destroy()
         return [domain.name() for domain in found]
+
+    def links_of(self, names: Collection[str]) -> set[str]:
+        """Return the names of the links that libvirt made for those of ``names`` that run."""
+        try:
+            described = [ET.fromstring(d.XMLDesc()) for d in self._running(names)]  # noqa: S314 - libvirt's
+        except libvirt.libvirtError as exc:
+            raise DomainError(f"libvirt does not describe its guests: {exc}") from exc
+        targets = [one for xml in described for one in xml.iterfind("devices/interface/target")]
+        return {target.get("dev", "") for target in targets} - {""}
+
+    def _running(self, names: Collection[str]) -> list[libvirt.virDomain]:
+        try:
+            there = self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            return [domain for domain in there if domain.name() in names]
+        except libvirt.libvirtError as exc:
+            raise DomainError(f"libvirt does not list its guests: {exc}") from exc
 
     def close(self) -> None:
         """End the connection."""

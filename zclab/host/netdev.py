@@ -8,21 +8,45 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from zclab.errors import CommandError, LabError
+from zclab.errors import CommandError, LabError, ParseError
+from zclab.host.ports import PORTS, port_among
 from zclab.runner import Runner, read_text, wait_until, write_text
 
 OFFLOADS = ("tso", "gso", "gro")
 """What ``--offloads`` switches: segmentation and aggregation, not checksums."""
 
 BIND_DEADLINE_S = 20
+SETTLE_DEADLINE_S = 20
 LINK_DEADLINE_S = 20
 
 
+@dataclass
+class Port:
+    """A NIC's interface, by the name that it has now: with its driver it may get another."""
+
+    pci: str
+    name: str
+
+    def look_up(self, runner: Runner) -> None:
+        """Find out the name again."""
+        self.name = netdev_of(runner, self.pci)
+
+
 def netdev_of(runner: Runner, pci: str) -> str:
-    """Return the name of a PCI function's interface; LabError says what has it instead."""
-    if names := _netdevs(runner, pci):
+    """Return the name of a PCI function's interface; LabError says what has it instead.
+
+    Of several, it is the port's: with switchdev, representors are of the same function.
+    """
+    names = _netdevs(runner, pci)
+    if len(names) == 1:
         return names[0]
+    if names:
+        try:
+            return port_among(runner.run(("sh", "-c", PORTS, pci)).stdout)
+        except ParseError as exc:
+            raise LabError(f"{runner.where}: PCI address {pci}: {exc}") from exc
     driver = driver_of(runner, pci)
     held = f"its driver is {driver}" if driver else "it has no driver, or does not exist"
     raise LabError(f"{runner.where}: no network interface at PCI address {pci}: {held}")
@@ -77,6 +101,24 @@ def release_driver(runner: Runner, pci: str) -> None:
     write_text(runner, f"/sys/bus/pci/devices/{pci}/driver_override", "\n")
     _reprobe(runner, pci)
     wait_for_netdev(runner, pci)
+    _settle(runner, pci)
+
+
+def _settle(runner: Runner, pci: str) -> None:
+    """Wait until a new interface has the name that it keeps: udev renames it if there is one."""
+    udev = f"! command -v udevadm >/dev/null || udevadm settle --timeout={SETTLE_DEADLINE_S}"
+    runner.run(("sh", "-c", udev), check=False)
+    seen: list[list[str]] = []
+
+    def same_twice() -> bool:
+        seen.append(_netdevs(runner, pci))
+        return len(seen) > 1 and seen[-1] == seen[-2] != []
+
+    wait_until(
+        same_twice,
+        what=f"{runner.where}: the interface of {pci} to keep its name",
+        deadline_s=SETTLE_DEADLINE_S,
+    )
 
 
 def wait_for_netdev(runner: Runner, pci: str) -> None:
@@ -158,18 +200,20 @@ def tune(runner: Runner, netdev: str, *, threaded: bool, switch: str, mtu: int) 
 
 
 @contextmanager
-def tuned(runner: Runner, netdev: str, *, threaded: bool, switch: str, mtu: int) -> Iterator[None]:
+def tuned(runner: Runner, port: Port, *, threaded: bool, switch: str, mtu: int) -> Iterator[None]:
     """Have an interface tuned (see tune), and as it was before at the end."""
-    napi_before, mtu_before, features = runner.run(("sh", "-c", _STATE, netdev)).stdout.split(
-        "\n", 2
-    )
+    text = runner.run(("sh", "-c", _STATE, port.name)).stdout
+    try:
+        napi_before, mtu_before, features = text.split("\n", 2)
+    except ValueError as exc:
+        raise ParseError(f"{runner.where}: the state of {port.name}: found {text!r}") from exc
     words = [word for pair in parse_offloads(features).items() for word in pair]
     try:
-        tune(runner, netdev, threaded=threaded, switch=switch, mtu=mtu)
+        tune(runner, port.name, threaded=threaded, switch=switch, mtu=mtu)
         yield
     finally:
         # The interface may be gone by now, and with it what there is to restore.
-        runner.run(("sh", "-c", _TUNE, netdev, napi_before, mtu_before, *words), check=False)
+        runner.run(("sh", "-c", _TUNE, port.name, napi_before, mtu_before, *words), check=False)
 
 
 def coalescing_of(runner: Runner, netdev: str) -> dict[str, str]:
@@ -221,7 +265,7 @@ def set_rx_usecs(runner: Runner, netdev: str, rx_usecs: int) -> None:
 
 
 @contextmanager
-def moderated(runner: Runner, netdev: str, rx_usecs: int | None) -> Iterator[None]:
+def moderated(runner: Runner, port: Port, rx_usecs: int | None) -> Iterator[None]:
     """Have an interface's interrupts moderated (see set_rx_usecs), and as before at the end.
 
     With None nothing is changed.
@@ -229,12 +273,12 @@ def moderated(runner: Runner, netdev: str, rx_usecs: int | None) -> Iterator[Non
     if rx_usecs is None:
         yield
         return
-    before = [word for pair in coalescing_of(runner, netdev).items() for word in pair]
+    before = [word for pair in coalescing_of(runner, port.name).items() for word in pair]
     try:
-        set_rx_usecs(runner, netdev, rx_usecs)
+        set_rx_usecs(runner, port.name, rx_usecs)
         yield
     finally:
-        runner.run(("ethtool", "-C", netdev, *before), check=False)
+        runner.run(("ethtool", "-C", port.name, *before), check=False)
 
 
 def statistics(runner: Runner, netdev: str) -> dict[str, int]:

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.lab.keys import KeyPair
+from zclab.lab.names import GUEST_ADDRESS
 from zclab.model import Endpoint
 from zclab.runner import LocalRunner, Runner, SshRunner
-
-GUEST_ADDRESS = "198.18.0.2"
-HOST_ADDRESS = "198.18.0.1"
-"""On the management network between host and guest (RFC 2544 keeps 198.18/15 for testing)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +25,7 @@ class Access:
 
     folder: Path
     endpoint: Endpoint | None
+    guest_address: str = GUEST_ADDRESS
 
     @property
     def libvirt_uri(self) -> str:
@@ -65,29 +63,51 @@ class Access:
         """Return a runner for the guest; a host that is far away is its gateway."""
         return SshRunner(
             "guest",
-            address=GUEST_ADDRESS,
+            address=self.guest_address,
             identity=self.folder / "guest_id_ed25519",
             known_hosts=self.folder / "guest_known_hosts",
             gateway=host if isinstance(host, SshRunner) else None,
         )
 
 
-def write_access(folder: Path, endpoint: Endpoint | None, *, seed: bytes | None = None) -> Access:
-    """Make the guest's keys and write everything that Access needs to ``folder``.
+def write_access(
+    folder: Path,
+    endpoint: Endpoint | None,
+    *,
+    seed: bytes | None = None,
+    guest_address: str = GUEST_ADDRESS,
+) -> Access:
+    """Write everything that Access needs to ``folder``; make the guest's keys if there are none.
 
-    With ``seed`` the keys derive from it.
+    Keys that are there stay: a run may be using them. With ``seed`` the keys derive from it.
     """
-    user, guest = KeyPair.generate(seed, "user"), KeyPair.generate(seed, "guest")
-    write_private(folder / "guest_id_ed25519", user.openssh)
-    (folder / "guest_id_ed25519.pub").write_text(f"{user.public}\n")
-    write_private(folder / "guest_host_key", guest.dropbear)
-    (folder / "guest_known_hosts").write_text(f"{GUEST_ADDRESS} {guest.public}\n")
+    names = ("guest_id_ed25519", "guest_id_ed25519.pub", "guest_host_key", "guest_host_key.pub")
+    if not all((folder / name).exists() for name in names):
+        user, guest = KeyPair.generate(seed, "user"), KeyPair.generate(seed, "guest")
+        write_private(folder / "guest_id_ed25519", user.openssh)
+        (folder / "guest_id_ed25519.pub").write_text(f"{user.public}\n")
+        write_private(folder / "guest_host_key", guest.dropbear)
+        (folder / "guest_host_key.pub").write_text(f"{guest.public}\n")
+        (folder / "guest_known_hosts").unlink(missing_ok=True)
+    _add_known_host(folder, guest_address)
     if endpoint:
-        (folder / "ssh_config").write_text(_ssh_config(folder, endpoint))
+        (folder / "ssh_config").write_text(_ssh_config(folder, endpoint, guest_address))
         wrapper = folder / "ssh"
         wrapper.write_text(f'#!/bin/sh\nexec ssh -F {folder}/ssh_config "$@"\n')
         wrapper.chmod(0o700)
-    return Access(folder=folder, endpoint=endpoint)
+    return Access(folder=folder, endpoint=endpoint, guest_address=guest_address)
+
+
+def _add_known_host(folder: Path, guest_address: str) -> None:
+    """Add the guest's address to those that its host key is known by.
+
+    A lab whose file has got another NIC reaches its guest at another address.
+    """
+    known = folder / "guest_known_hosts"
+    line = f"{guest_address} {(folder / 'guest_host_key.pub').read_text()}"
+    lines = known.read_text().splitlines(keepends=True) if known.exists() else []
+    if line not in lines:
+        known.write_text("".join((*lines, line)))
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -96,7 +116,7 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _ssh_config(folder: Path, endpoint: Endpoint) -> str:
+def _ssh_config(folder: Path, endpoint: Endpoint, guest_address: str) -> str:
     host = [
         f"Host host {endpoint.address}",
         f"  HostName {endpoint.address}",
@@ -109,7 +129,7 @@ def _ssh_config(folder: Path, endpoint: Endpoint) -> str:
         host += [f"  UserKnownHostsFile {_path(endpoint.known_hosts_file)}"]
     guest = [
         "Host guest",
-        f"  HostName {GUEST_ADDRESS}",
+        f"  HostName {guest_address}",
         "  User root",
         f"  ProxyCommand ssh -F {folder}/ssh_config -W %h:%p host",
         f"  IdentityFile {folder}/guest_id_ed25519",

@@ -90,7 +90,7 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
             f"{folder}: there is something else than a lab in it; give the lab another --name, or "
             "its folder another place with ZCLAB_STATE"
         )
-    with _locked(folder):
+    with locked(folder):
         if found := find(lab.name):
             if found.contents != artifacts.contents:
                 changed = ", ".join(
@@ -114,7 +114,7 @@ def down(name: str) -> bool:
     folder = folder_of(name)
     if not _is_ours(folder):
         return False
-    with _locked(folder):
+    with locked(folder):
         there = bool(machine.processes(folder)) or (folder / "seed.tar").exists()
         _clear(folder)
     return there
@@ -276,8 +276,8 @@ def replace(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other zclabs from bringing the same lab up or down meanwhile."""
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other zclabs from bringing the same lab up or down, or making its keys, meanwhile."""
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -8,10 +8,16 @@ from functools import partial
 from pathlib import Path
 
 from zclab.errors import KernelReportError, ZclabError
-from zclab.lab import dma, emulated, ssh
+from zclab.lab import dma, emulated, lock, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
-from zclab.lab.session import GuestBoot, NicTrace, Session, connect_libvirt, session
+from zclab.lab.session import (
+    GuestBoot,
+    NicTrace,
+    Session,
+    connect_libvirt,
+    session,
+)
 from zclab.model import Emulator, Lab, Switch
 from zclab.progress import Progress
 
@@ -24,6 +30,7 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     """
     if lab.emulator is None:
         access = ssh.access(lab)
+        _check_free(lab, access)
         connect_libvirt(access).close()
         return access
     was_up = emulated.find(lab.name) is not None
@@ -35,6 +42,16 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
             down(lab)
         raise
     return access
+
+
+def _check_free(lab: Lab, access: Access) -> None:
+    """Raise LabError where somebody uses a NIC of a lab's host, before anything is waited for."""
+    host = access.host_runner()
+    try:
+        host.connect()
+        lock.check_free(host, (lab.nic, *(() if lab.peer.endpoint else (lab.peer.nic,))))
+    finally:
+        host.close()
 
 
 def _wait_for_libvirt(
@@ -79,11 +96,18 @@ def staying_up(
 
 @contextmanager
 def opened(
-    lab: Lab, artifacts: Artifacts, *, keep: bool, mtu: int, offloads: Switch, progress: Progress
+    lab: Lab,
+    artifacts: Artifacts,
+    *,
+    keep: bool,
+    mtu: int,
+    offloads: Switch,
+    force: bool = False,
+    progress: Progress,
 ) -> Iterator[Session]:
     """Open a session on a lab, which is brought up for it and ended with it if it was not up.
 
-    ``keep`` leaves it up.
+    ``keep`` leaves it up, ``force`` takes NICs that carry something (see preflight.check).
     """
     boot = GuestBoot(
         kernel=artifacts.guest_kernel.bzimage,
@@ -101,6 +125,7 @@ def opened(
             trace_nic=nic_trace_of(lab),
             mtu=mtu,
             offloads=offloads,
+            force=force,
         ) as opened_session:
             yield opened_session
 

@@ -12,22 +12,19 @@ from pathlib import Path
 
 from zclab.errors import CommandError, DomainError
 from zclab.host import copies, netdev
-from zclab.host.domain import GuestFiles, Libvirt, Management
+from zclab.host.domain import GuestFiles, Libvirt
 from zclab.host.memory import Span
-from zclab.lab.access import GUEST_ADDRESS, HOST_ADDRESS, Access
+from zclab.lab import lock, preflight
+from zclab.lab.access import Access
+from zclab.lab.names import Names, names_of
 from zclab.lab.seed import ON_HOST
 from zclab.lab.watch import Watcher
 from zclab.model import Lab, Switch
 from zclab.netperf import netserver_argv
 from zclab.runner import NetnsRunner, Runner, SshRunner, wait_until
 
-BRIDGE = "zclab0"
-MANAGEMENT = Management(bridge=BRIDGE, mac="52:54:00:7a:63:f0", address=f"{GUEST_ADDRESS}/24")
 LIBVIRT_DEADLINE_S = 90
 """libvirtd's first start on a host takes 12 s of emulation: it asks QEMU what it can do."""
-
-MODE_LINKS = ("mp0",)
-"""Links that a mode makes by name, and that an interrupted run may have left."""
 
 
 # A namespace outlives its name while a process is in it, or a TCP socket that still has data for a
@@ -63,19 +60,20 @@ class GuestBoot:
 class Session:
     """A connected and prepared lab.
 
-    ``nic`` and ``peer_nic`` are the interface names of the two ends of the cable; ``mac`` is the
-    DUT NIC's address, which the guest's interface has in every mode. ``trace_nic`` is None where
-    nobody can tell: on hardware, and in virtual time.
+    ``port`` is the DUT's NIC, and ``peer_nic`` the interface name of the other end of the cable;
+    ``mac`` is the DUT NIC's address, which the guest's interface has in every mode. ``trace_nic``
+    is None where nobody can tell: on hardware, and in virtual time.
     """
 
     lab: Lab
+    names: Names
     access: Access
     host: Runner
     peer: Runner
     libvirt: Libvirt
     watcher: Watcher
     boot: GuestBoot
-    nic: str
+    port: netdev.Port
     mac: str
     peer_nic: str
     mtu: int
@@ -83,18 +81,24 @@ class Session:
     trace_nic: NicTrace | None = None
 
     @property
+    def nic(self) -> str:
+        """The interface name of the DUT's NIC."""
+        return self.port.name
+
+    @property
     def guest_files(self) -> GuestFiles:
         """What guests boot from, on the host."""
         return GuestFiles(
             kernel=f"{ON_HOST}/{self.boot.kernel_name}/bzImage",
             initrd=f"{ON_HOST}/{self.boot.image_name}/guest.cpio.gz",
-            host_key=f"{ON_HOST}/guest_host_key",
-            console_log=f"{ON_HOST}/console.log",
+            host_key=f"{self.names.folder}/guest_host_key",
+            console_log=f"{self.names.folder}/console.log",
             authorized_key=self.access.authorized_key,
         )
 
     def retune_nic(self) -> None:
         """Tune the DUT's NIC again, after its driver has lost and got it back."""
+        self.port.look_up(self.host)
         netdev.tune(
             self.host,
             self.nic,
@@ -116,9 +120,11 @@ def session(
     trace_nic: NicTrace | None = None,
     mtu: int,
     offloads: Switch,
+    force: bool = False,
 ) -> Iterator[Session]:
     """Connect to a lab and prepare it: cable, peer, management network, guest files.
 
+    Its NICs are locked first, and must carry nothing else (``force``: see preflight.check).
     Where a kernel of the lab reports a bug meanwhile, the use ends with KernelReportError, in
     place of whatever failed because of that. ``console`` is the host's, where it is a file here.
     """
@@ -131,7 +137,7 @@ def session(
             stack.enter_context(watcher.following("host", console))
         try:
             with ExitStack() as undo:
-                prepared = _prepare(lab, access, boot, host, watcher, undo, mtu, offloads)
+                prepared = _prepare(lab, access, boot, host, watcher, undo, mtu, offloads, force)
                 yield replace(prepared, trace_nic=trace_nic)
         except Exception as exc:
             if report := watcher.settled():
@@ -150,34 +156,40 @@ def _prepare(  # noqa: PLR0917 - one step of session(), cut out for length
     undo: ExitStack,
     mtu: int,
     offloads: Switch,
+    force: bool,
 ) -> Session:
     host.connect()
+    names = names_of(lab)
     libvirt = connect_libvirt(access)
     undo.callback(libvirt.close)
-    sweep(lab, host, libvirt)
-    _give_files(host, access, boot)
-    _bridge(host, undo)
-    nic = netdev.netdev_of(host, lab.nic)
-    peer, peer_nic = _peer(lab, host, undo)
+    beside = peer_host(lab, host, undo)
+    _lock(lab, host, beside, undo)
+    links = libvirt.links_of(names.guests)
+    preflight.check(lab, names, host, beside, guest_links=links, force=force)
+    sweep(lab, names, host, libvirt)
+    _give_files(host, access, boot, names)
+    _bridge(host, names, undo)
+    port = netdev.Port(lab.nic, netdev.netdev_of(host, lab.nic))
+    peer_port = netdev.Port(lab.peer.nic, netdev.netdev_of(beside, lab.peer.nic))
+    peer = _peer(lab, names, beside, peer_port, undo)
     threaded = lab.tunables.threaded_napi
-    for runner, name in ((host, nic), (peer, peer_nic)):
-        tuning = netdev.tuned(runner, name, threaded=threaded, switch=offloads, mtu=mtu)
+    for runner, end in ((host, port), (peer, peer_port)):
+        tuning = netdev.tuned(runner, end, threaded=threaded, switch=offloads, mtu=mtu)
         undo.enter_context(tuning)
-        undo.enter_context(netdev.moderated(runner, name, lab.tunables.rx_usecs))
-    peer.run(("ip", "address", "replace", lab.network.peer, "dev", peer_nic))
-    netserver = peer.start((*netserver_argv(), "-D"))
-    undo.callback(netserver.stop)
+        undo.enter_context(netdev.moderated(runner, end, lab.tunables.rx_usecs))
+    _serve(lab, peer, peer_port, undo)
     return Session(
         lab=lab,
+        names=names,
         access=access,
         host=host,
         peer=peer,
         libvirt=libvirt,
         watcher=watcher,
         boot=boot,
-        nic=nic,
-        mac=netdev.address_of(host, nic),
-        peer_nic=peer_nic,
+        port=port,
+        mac=netdev.address_of(host, port.name),
+        peer_nic=peer_port.name,
         mtu=mtu,
         offloads=offloads,
     )
@@ -205,20 +217,32 @@ def connect_libvirt(access: Access) -> Libvirt:
     return connections[0]
 
 
-def sweep(lab: Lab, host: Runner, libvirt: Libvirt) -> None:
-    """Undo what an interrupted run left on the host: guests, links, a NIC without its driver."""
-    libvirt.destroy_leftovers()
-    copies.remove(host)
-    netns = lab.peer.netns if lab.peer.endpoint is None else None
-    host.run(("sh", "-c", _SWEEP, netns or "", BRIDGE, *MODE_LINKS), check=False)
-    if netdev.driver_of(host, lab.nic) == "vfio-pci":
+def _lock(lab: Lab, host: Runner, beside: Runner, undo: ExitStack) -> None:
+    """Have both ends of the cable to ourselves; the host's is always the first to be locked."""
+    if beside is host:
+        undo.enter_context(lock.held(host, (lab.nic, lab.peer.nic)))
+        return
+    undo.enter_context(lock.held(host, (lab.nic,)))
+    undo.enter_context(lock.held(beside, (lab.peer.nic,)))
+
+
+def sweep(lab: Lab, names: Names, host: Runner, libvirt: Libvirt) -> None:
+    """Undo what an interrupted run left on the host: guests, links, a NIC without its driver.
+
+    Only what is in the lab's list of names goes. Its NICs are locked, so nobody is using that.
+    """
+    libvirt.destroy_leftovers(names.guests)
+    copies.remove(host, names.probes)
+    netns = names.netns if lab.peer.endpoint is None else None
+    host.run(("sh", "-c", _SWEEP, netns or "", names.bridge, names.link), check=False)
+    if netdev.driver_of(host, lab.nic) in {None, "vfio-pci"}:
         netdev.release_driver(host, lab.nic)
     netdev.wait_for_netdev(host, lab.nic)
     if netns:
         netdev.wait_for_netdev(host, lab.peer.nic)
 
 
-def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
+def _give_files(host: Runner, access: Access, boot: GuestBoot, names: Names) -> None:
     """Copy to the host what it does not have; folders are named by hashes: what is there fits."""
     wanted = {
         f"{ON_HOST}/{boot.kernel_name}/bzImage": boot.kernel,
@@ -227,35 +251,55 @@ def _give_files(host: Runner, access: Access, boot: GuestBoot) -> None:
     there = host.run(("ls", *wanted), check=False).stdout.split()
     for remote in [name for name in wanted if name not in there]:
         host.run(("mkdir", "-p", str(Path(remote).parent)))
-        host.put(wanted[remote], f"{remote}.unfinished")
-        host.run(("mv", f"{remote}.unfinished", remote))
-    host.put(access.guest_host_key, f"{ON_HOST}/guest_host_key")
+        unfinished = f"{remote}.{names.bridge}"  # another lab of the host may lack it, too
+        host.put(wanted[remote], unfinished)
+        host.run(("mv", unfinished, remote))
+    if names.folder != ON_HOST:
+        host.run(("mkdir", "-p", names.folder))
+    host.put(access.guest_host_key, f"{names.folder}/guest_host_key")
 
 
-def _bridge(host: Runner, undo: ExitStack) -> None:
+def _bridge(host: Runner, names: Names, undo: ExitStack) -> None:
     """Make the management network between host and guest."""
-    undo.enter_context(netdev.link(host, BRIDGE, "type", "bridge"))
-    script = f"ip address add {HOST_ADDRESS}/24 dev {BRIDGE} && ip link set {BRIDGE} up"
+    bridge = names.bridge
+    undo.enter_context(netdev.link(host, bridge, "type", "bridge"))
+    script = f"ip address add {names.host} dev {bridge} && ip link set {bridge} up"
     host.run(("sh", "-c", script))
 
 
-def _peer(lab: Lab, host: Runner, undo: ExitStack) -> tuple[Runner, str]:
-    """Return the peer's runner and interface; move the NIC into its namespace where it has one."""
-    runner = host
-    if endpoint := lab.peer.endpoint:
-        remote = SshRunner(
-            "peer",
-            address=endpoint.address,
-            port=endpoint.port,
-            user=endpoint.user,
-            identity=Path(endpoint.identity_file).expanduser() if endpoint.identity_file else None,
-        )
-        undo.callback(remote.close)
-        return remote, netdev.netdev_of(remote, lab.peer.nic)
-    name = netdev.netdev_of(host, lab.peer.nic)
-    if lab.peer.netns is None:
-        return runner, name
-    host.run(("ip", "netns", "add", lab.peer.netns))
-    undo.callback(host.run, ("sh", "-c", _DELETE_NETNS, lab.peer.netns), check=False)
-    host.run(("ip", "link", "set", name, "netns", lab.peer.netns))
-    return NetnsRunner(host, lab.peer.netns), name
+def peer_host(lab: Lab, host: Runner, undo: ExitStack) -> Runner:
+    """Return the runner of the machine that has the peer's NIC."""
+    if lab.peer.endpoint is None:
+        return host
+    endpoint = lab.peer.endpoint
+    remote = SshRunner(
+        "peer",
+        address=endpoint.address,
+        port=endpoint.port,
+        user=endpoint.user,
+        identity=Path(endpoint.identity_file).expanduser() if endpoint.identity_file else None,
+    )
+    undo.callback(remote.close)
+    return remote
+
+
+def _peer(lab: Lab, names: Names, beside: Runner, port: netdev.Port, undo: ExitStack) -> Runner:
+    """Return the peer's runner; move the NIC into its namespace where it has one."""
+    if lab.peer.endpoint or names.netns is None:
+        return beside
+    beside.run(("ip", "netns", "add", names.netns))
+    undo.callback(beside.run, ("sh", "-c", _DELETE_NETNS, names.netns), check=False)
+    beside.run(("ip", "link", "set", port.name, "netns", names.netns))
+    return NetnsRunner(beside, names.netns)
+
+
+def _serve(lab: Lab, peer: Runner, port: netdev.Port, undo: ExitStack) -> None:
+    """Give the peer its address, and have netserver answer there."""
+    address = (lab.network.peer, "dev", port.name)
+    argv = netserver_argv()
+    if not isinstance(peer, NetnsRunner):  # with a namespace all of it goes
+        undo.callback(peer.run, ("ip", "address", "delete", *address), check=False)
+        argv += ("-L", lab.network.peer_ip)  # another lab's may be beside it
+    peer.run(("ip", "address", "replace", *address))
+    netserver = peer.start((*argv, "-D"))
+    undo.callback(netserver.stop)

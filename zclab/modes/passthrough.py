@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from zclab.errors import LabError
+from zclab.errors import LabError, ZclabError
 from zclab.host import domain, netdev
 from zclab.host.guest import GuestNic
 from zclab.lab.session import Session
@@ -40,9 +40,16 @@ class Passthrough:
         netdev.bind_driver(session.host, pci, DRIVER)
         try:
             yield Attachment(device=domain.pci_hostdev(pci), nic=None)
-        finally:
-            netdev.release_driver(session.host, pci)
-            session.retune_nic()
+        except BaseException:
+            with suppress(ZclabError):  # what went wrong first is what to say
+                self._give_back(session)
+            raise
+        self._give_back(session)
+
+    @staticmethod
+    def _give_back(session: Session) -> None:
+        netdev.release_driver(session.host, session.lab.nic)
+        session.retune_nic()
 
     def counters(self, session: Session) -> Counters:
         """See Mode."""

@@ -12,7 +12,6 @@ from zclab.lab.session import Session
 from zclab.model import ModeName
 from zclab.modes.base import Attachment, Counters, Evidence, Window, grown, peer_saw_it
 
-LINK = "mp0"
 MOST_OF_IT = 0.5
 """The share of a stream's payload that must have been zero-copied for it to be called that."""
 
@@ -40,13 +39,13 @@ class Zerocopy:
     @contextmanager
     def attach(self, session: Session) -> Iterator[Attachment]:
         """See Mode; raises LabError where the host's kernel has no mp device."""
-        host = session.host
+        host, name = session.host, session.names.link
         try:
-            link = netdev.link(host, LINK, "link", session.nic, "type", "mp")
+            link = netdev.link(host, name, "link", session.nic, "type", "mp")
             with link:
-                netdev.set_up(host, LINK, mtu=session.mtu)
+                netdev.set_up(host, name, mtu=session.mtu)
                 device = domain.existing_tap_interface(
-                    name=LINK,
+                    name=name,
                     mac=session.mac,
                     queue_size=session.lab.tunables.vhost_queue_size,
                     queues=session.lab.guest.queues,
@@ -60,7 +59,7 @@ class Zerocopy:
 
     def counters(self, session: Session) -> Counters:
         """See Mode."""
-        return netdev.driver_statistics(session.host, LINK)
+        return netdev.driver_statistics(session.host, session.names.link)
 
     def evidence(self, session: Session, nic: GuestNic, window: Window) -> Evidence:
         """See Mode: the mp device's counters, and the copy probe's independent word."""
@@ -68,7 +67,7 @@ class Zerocopy:
         evidence.expect("guest_driver", nic.driver, "virtio_net")
         evidence.facts["virtio_features"] = nic.virtio_features
         evidence.expect("guest_queues", nic.receive_queues, session.lab.guest.queues)
-        evidence.expect("host_link", netdev.kind_of(session.host, LINK), "mp")
+        evidence.expect("host_link", netdev.kind_of(session.host, session.names.link), "mp")
         for name in sorted(window.after):
             if name != ROOM and (grown := window.grown(name)):
                 evidence.facts[f"mp_{name}"] = grown
