@@ -553,11 +553,11 @@ def check(_context: Context) -> None:
     commands.check()
 
 
-@task
+@task(help={"lab": "an ssh lab, whose hosts are to be looked at too"})
 @explained
-def doctor(_context: Context) -> None:
+def doctor(_context: Context, lab: str = "") -> None:
     """Say whether this machine can do the job."""
-    commands.doctor()
+    commands.doctor(commands.load(lab) if lab else None)
 
 
 @task(

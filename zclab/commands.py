@@ -28,7 +28,8 @@ from zclab.build.progress import shown
 from zclab.cli import check_range
 from zclab.config import load_lab, with_overrides
 from zclab.errors import INTERRUPTED, ConfigError, LabError, ZclabError
-from zclab.lab import emulated
+from zclab.host.finding import Finding, failed, render
+from zclab.lab import emulated, lifecycle
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.lifecycle import down, up
 from zclab.model import Lab
@@ -197,7 +198,9 @@ def lab_console(lab: Lab) -> None:
 
 
 def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = False) -> Artifacts:
-    """Build whatever a lab is made of and does not exist yet."""
+    """Build whatever a lab is made of and does not exist yet; a host that lacks something first."""
+    if lab.host:
+        require(lab)
     return build_all(
         emulated=lab.emulator is not None,
         source=source_folder(source),
@@ -213,15 +216,34 @@ def check() -> None:
     checks.check(checkpatch=tree / "scripts" / "checkpatch.pl", say=_say)
 
 
-def doctor() -> None:
-    """Say whether this machine can do the job, and fail where it cannot."""
+def doctor(lab: Lab | None = None) -> None:
+    """Say whether this machine can do the job, and a lab's hosts, and fail where they cannot."""
     findings = diagnosis.diagnose(
         emulator=cache.newest("emulator", "qemu-system-x86_64"),
         kernel=cache.newest("kernel", "bzImage"),
     )
-    _say(diagnosis.render(findings))
-    if diagnosis.failed(findings):
-        raise LabError("this machine lacks something; what to do stands behind each FAIL")
+    if lab:
+        findings += _of_hosts(lab)
+    _say(render(findings))
+    if failed(findings):
+        who = "this machine or a host of the lab" if lab else "this machine"
+        raise LabError(f"{who} lacks something; what to do stands behind each FAIL")
+
+
+def _of_hosts(lab: Lab) -> tuple[Finding, ...]:
+    """Return the findings about a lab's hosts, of which one that cannot be asked is one."""
+    try:
+        return lifecycle.requirements_of(lab)
+    except ZclabError as exc:
+        return (Finding(status="fail", name=f"lab {lab.name}", detail=str(exc)),)
+
+
+def require(lab: Lab) -> None:
+    """Raise LabError with all that the hosts of an ssh lab lack; nothing is built for nothing."""
+    findings = lifecycle.requirements_of(lab)
+    if failed(findings):
+        lacking = render([finding for finding in findings if finding.status == "fail"])
+        raise LabError(f"the lab's hosts lack something:\n{lacking}")
 
 
 def clean(kind: str, *, older_than: int) -> None:

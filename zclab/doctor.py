@@ -9,14 +9,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
 
 from zclab.build.apt import Apt
 from zclab.build.cache import cache_dir
 from zclab.errors import BuildError, CommandError
+from zclab.host.finding import Finding
 from zclab.host.kvm import FIRMWARE, node_problem, try_kvm
 from zclab.runner import LocalRunner, Result, Runner
 
@@ -29,16 +28,6 @@ MEMORY_GIB = 4
 CPUS = 2
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--map-auto", "true")
 SUBORDINATE_IDS = (Path("/etc/subuid"), Path("/etc/subgid"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """The outcome of one check: one line, and what to do about it unless it is ok."""
-
-    status: Literal["ok", "warn", "fail"]
-    name: str
-    detail: str
-    remedy: str = ""
 
 
 def diagnose(
@@ -61,25 +50,6 @@ def diagnose(
         check_emulator(local, emulator),
         check_kvm(emulator, kernel, firmware),
     )
-
-
-def failed(findings: Sequence[Finding]) -> bool:
-    """Return whether a finding stands in the way of a run."""
-    return any(finding.status == "fail" for finding in findings)
-
-
-def render(findings: Sequence[Finding]) -> str:
-    """Return findings as aligned lines, with the remedy under each that has one."""
-    width = max((len(finding.name) for finding in findings), default=0)
-    words = {"ok": "ok", "warn": "warn", "fail": "FAIL"}
-    lines = []
-    for finding in findings:
-        lines.append(f"{words[finding.status]:4}  {finding.name:{width}}  {finding.detail}")
-        if finding.remedy:
-            lines.append(f"{'':4}  {'':{width}}  -> {finding.remedy}")
-    counts = {word: sum(f.status == key for f in findings) for key, word in words.items()}
-    lines.append(", ".join(f"{count} {word}" for word, count in counts.items()))
-    return "\n".join(lines)
 
 
 def check_disk(folder: Path) -> Finding:

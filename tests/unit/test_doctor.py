@@ -12,9 +12,9 @@ import pytest
 
 from zclab import doctor
 from zclab.build.apt import Apt
-from zclab.doctor import Finding
 from zclab.errors import BuildError
 from zclab.host import kvm
+from zclab.host.finding import Finding, failed, render
 from zclab.runner import LocalRunner, Result
 from zclab.testing import FakeRunner
 
@@ -281,7 +281,7 @@ def test_findings_are_told_in_words_and_aligned() -> None:
         Finding(status="fail", name="packages", detail="missing: bc", remedy="install bc"),
     )
 
-    assert doctor.render(findings).splitlines() == [
+    assert render(findings).splitlines() == [
         "ok    disk      80 GiB free",
         "warn  kvm       no /dev/kvm",
         "                -> nothing to do",
@@ -289,5 +289,5 @@ def test_findings_are_told_in_words_and_aligned() -> None:
         "                -> install bc",
         "1 ok, 1 warn, 1 FAIL",
     ]
-    assert doctor.failed(findings)
-    assert not doctor.failed(findings[:2])
+    assert failed(findings)
+    assert not failed(findings[:2])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from zclab.errors import KernelReportError, ZclabError
+from zclab.host import requirements
+from zclab.host.finding import Finding
 from zclab.lab import dma, emulated, lock, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
@@ -16,6 +18,7 @@ from zclab.lab.session import (
     NicTrace,
     Session,
     connect_libvirt,
+    peer_host,
     session,
 )
 from zclab.model import Emulator, Lab, Switch
@@ -65,6 +68,25 @@ def _wait_for_libvirt(
         libvirt.probe()
         emulated.keep_capabilities(emulator, artifacts, _capabilities(access))
     libvirt.close()
+
+
+def requirements_of(lab: Lab) -> tuple[Finding, ...]:
+    """Say what the hosts of an ssh lab have of what they need; an emulated one brings it."""
+    if lab.host is None:
+        return ()
+    with ExitStack() as stack:
+        host = ssh.access(lab).host_runner()
+        stack.callback(host.close)
+        host.connect()
+        apart = lab.peer.endpoint is not None
+        tools = (*requirements.HOST_TOOLS, *(() if apart else requirements.PEER_TOOLS))
+        found = requirements.check_host(requirements.ask(host, lab.nic, tools), with_peer=not apart)
+        if apart:
+            peer = peer_host(lab, host, stack)
+            peer.connect()
+            answers = requirements.ask(peer, lab.peer.nic, tuple(requirements.PEER_TOOLS))
+            found += requirements.check_peer(answers)
+    return found
 
 
 def down(lab: Lab) -> bool:
