@@ -119,7 +119,8 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
     iterable=["mode", "workload", "direction", "message_bytes"],
     help={
         "mode": "passthrough, vhost or zerocopy; repeatable, all by default",
-        "workload": "TCP_STREAM, TCP_RR, UDP_STREAM or UDP_RR; repeatable, all by default",
+        "baseline": "the mode that is measured beside these, for all to stand against; or none",
+        "workload": "TCP_STREAM, TCP_RR, UDP_STREAM or UDP_RR; repeatable, else suites/first.yaml",
         "direction": "rx (peer to guest) or tx; repeatable, both by default",
         "message-bytes": "size of a message; repeatable",
         "repetitions": "guest boots for each mode, 3; in virtual time starts, 8",
@@ -132,7 +133,7 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "jobs": "trials side by side in virtual time, one for each core by default",
         "executor": "in virtual time, a dask.distributed scheduler's address: run on its workers",
         "fresh": "in virtual time, measure known results again; fail where one differs",
-        "offloads": "on or off: TSO, GSO and GRO of guest, host and peer",
+        "offloads": "on (default) or off: TSO, GSO and GRO of guest, host and peer",
         "mtu": "of guest, host and peer, in bytes",
         "suite": "a file of suites/ without its ending, or a path, instead of the options above",
         "seed": "what draws the order of a suite's trials; by default a new one, which is recorded",
@@ -159,8 +160,9 @@ def run_bench(
     duration: float = 0.0,
     streams: int = 1,
     warm_up: int = 0,
+    baseline: str = "vhost",
     clock: str = "",
-    offloads: str = "on",
+    offloads: str = "",
     mtu: int = 1500,
     jobs: int = 0,
     executor: str = "",
@@ -197,6 +199,7 @@ def run_bench(
         return
     loaded = commands.load(lab, name=name, nic=nic, clock=clock)
     options = experiment.Options(
+        baseline=baseline,
         modes=mode,
         workloads=workload,
         directions=direction,

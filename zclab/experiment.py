@@ -6,22 +6,25 @@ import os
 import secrets
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zclab.bench.plan import AMOUNTS, STARTS, Part, plan, select_modes, select_workloads
 from zclab.bench.run import lab_for, made_with, run, run_virtual
 from zclab.bench.virtual_lab import COPY_BYTES, VirtualOptions
 from zclab.build.code import code_hash
 from zclab.build.progress import shown
+from zclab.cells import key_of
 from zclab.cli import check_range
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
 from zclab.lab.artifacts import Artifacts
-from zclab.model import Lab, Switch
+from zclab.model import Lab, ModeName, Switch
 from zclab.modes import MODES
 from zclab.paths import user_path
 from zclab.progress import Progress
@@ -38,6 +41,9 @@ from zclab.results import Provenance, Results
 from zclab.store import RUNS, RunDirectory, load
 from zclab.suite import expand, listed, load_suite
 
+if TYPE_CHECKING:
+    from zclab.report.growing import GrowingTable
+
 _OPTIONS = {
     "modes": "--mode",
     "workloads": "--workload",
@@ -48,6 +54,9 @@ _OPTIONS = {
     "streams": "--streams",
     "warm_up_s": "--warm-up",
 }
+FIRST = "first"
+"""The suite that run-bench runs in virtual time unless it is told what."""
+
 NEW_SEED = -1
 """What ``--seed`` is where it is not given: a new one is drawn."""
 
@@ -57,8 +66,12 @@ _LARGEST_SEED = (1 << 63) - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says of an experiment; of numbers, 0 is what the lab's clock needs."""
+    """What the command line says of an experiment; of numbers, 0 is what the lab's clock needs.
 
+    ``baseline`` is a mode that is measured beside ``modes``, or ``none``.
+    """
+
+    baseline: str = "none"
     modes: Sequence[str] = ()
     workloads: Sequence[str] = ()
     directions: Sequence[str] = ()
@@ -66,19 +79,30 @@ class Options:
     repetitions: int = 0
     duration_s: float = 0.0
     mtu: int = 1500
-    offloads: str = "on"
+    offloads: str = ""
     streams: int = 1
     warm_up_s: int = 0
 
 
 def planned(lab: Lab, options: Options) -> Plan:
-    """Return the plan that the options of a command line describe."""
+    """Return the plan that the options of a command line describe.
+
+    In virtual time, options that say nothing of cells mean those of the suite FIRST.
+    """
     _check_numbers(options)
+    baseline = _baseline(options.baseline)
+    beside = (baseline,) if baseline else ()
+    modes = select_modes((*beside, *options.modes) if options.modes else MODES)
     virtual = lab.clock == "virtual"
-    offloads = _switch(options.offloads)
+    if virtual and _only(options, "baseline", "modes", "repetitions"):
+        suite = load_suite(FIRST)
+        changes = {"modes": modes, "repetitions": options.repetitions or suite.repetitions}
+        parts = expand(suite.model_copy(update=changes), lab, seed=0)
+        return Plan(lab=lab, parts=parts, baseline=baseline or "vhost")
+    offloads = _switch(options.offloads or "on")
     boots = plan(
         lab,
-        modes=select_modes(options.modes or MODES),
+        modes=modes,
         workloads=select_workloads(
             names=options.workloads,
             directions=options.directions,
@@ -93,7 +117,7 @@ def planned(lab: Lab, options: Options) -> Plan:
         offloads=offloads,
     )
     part = Part(lab=lab, mtu=options.mtu, offloads=offloads, boots=tuple(boots))
-    return Plan(lab=lab, parts=(part,))
+    return Plan(lab=lab, parts=(part,), baseline=baseline or "vhost")
 
 
 def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
@@ -104,13 +128,12 @@ def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
     _check_numbers(options)
     if seed != NEW_SEED:
         check_range("--seed", seed, 0, _LARGEST_SEED)
-    fixed = replace(options, repetitions=0, duration_s=0.0)
-    for field in fields(Options):
-        if list(_words(getattr(fixed, field.name))) != list(_words(field.default)):
-            raise ConfigError(
-                f"{_OPTIONS[field.name]}: suite {name} says that; leave the option out, or make a "
-                "suite of your own"
-            )
+    if others := _given(options) - {"baseline", "repetitions", "duration_s"}:
+        first = next(field.name for field in fields(Options) if field.name in others)
+        raise ConfigError(
+            f"{_OPTIONS[first]}: suite {name} says that; leave the option out, or make a suite of "
+            "your own"
+        )
     suite = load_suite(name)
     changes = {
         key: value
@@ -122,7 +145,31 @@ def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
     }
     seed = secrets.randbelow(1 << 31) if seed == NEW_SEED else seed
     parts = expand(suite.model_copy(update=changes), lab, seed=seed)
-    return Plan(lab=lab, parts=parts, suite=name, seed=seed)
+    baseline = _baseline(options.baseline) or "vhost"
+    return Plan(lab=lab, parts=parts, baseline=baseline, suite=name, seed=seed)
+
+
+def _given(options: Options) -> set[str]:
+    """Return the names of the options that are not as they are when nobody gives them."""
+    return {
+        field.name
+        for field in fields(Options)
+        if list(_words(getattr(options, field.name))) != list(_words(field.default))
+    }
+
+
+def _only(options: Options, *names: str) -> bool:
+    return _given(options) <= set(names)
+
+
+def _baseline(text: str) -> ModeName | None:
+    """Return the mode that ``--baseline`` names; None for ``none``."""
+    if text == "none":
+        return None
+    for mode in MODES:
+        if text == mode:
+            return mode
+    raise ConfigError(f"--baseline: found {text!r}, allowed: {', '.join(MODES)}, none")
 
 
 def virtual_options(
@@ -236,7 +283,7 @@ def resume(
         show(rest, virtual)
         return
     if not rest.parts:
-        _print(results, path)
+        _print(results, path, _growing_table(whole))
         _fail_where_bad(results, whole.trials)
         return
     store = RunDirectory.reopen(path, command=_command())
@@ -259,12 +306,14 @@ def run_all(
     keep: bool = False,
     force: bool = False,
 ) -> None:
-    """Run what is to be done of a plan, and print all that there is of the whole."""
+    """Run what is to be done of a plan, and print all that there is of the whole as it comes."""
+    table = _growing_table(whole)
+    store.on_trial = table.trial_ended
     try:
         if todo.parts:
             artifacts = build()
             store.set_provenance(made_with(Provenance(), artifacts, todo.lab))
-            with shown("run-bench") as progress:
+            with shown("run-bench", out if out.is_terminal else None) as progress:
                 if todo.lab.clock == "virtual":
                     for part in todo.parts:
                         run_virtual(part, artifacts, store, options=virtual, progress=progress)
@@ -272,7 +321,7 @@ def run_all(
                     _run_in_labs(todo, artifacts, store, keep=keep, force=force, progress=progress)
     finally:
         store.arrange(in_order(whole, store.results.trials))
-        _print(store.results, store.path)
+        _print(store.results, store.path, table)
         missing = whole.trials - len(store.results.trials)
         if missing and (store.path / PLAN_FILE).exists():
             out.print(
@@ -308,11 +357,18 @@ def _check_executor(experiment: Plan, virtual: VirtualOptions) -> None:
         )
 
 
-def _print(results: Results, folder: Path) -> None:
-    if results.trials:
-        from zclab.report import terminal  # noqa: PLC0415 - scipy takes a second to import
+def _growing_table(whole: Plan) -> GrowingTable:
+    from zclab.report.growing import GrowingTable  # noqa: PLC0415 - scipy takes a second to import
 
-        out.print(terminal.render(results))
+    dimensions = [
+        planned.dimensions for part in whole.parts for boot in part.boots for planned in boot.trials
+    ]
+    return GrowingTable(Counter(map(key_of, dimensions)), out.print, baseline=whole.baseline)
+
+
+def _print(results: Results, folder: Path, table: GrowingTable) -> None:
+    if results.trials:
+        table.finish(results)
     out.print(f"results, raw output and console logs: {folder}")
     if results.trials:
         out.print(f"every counter and hash: `invoke report {folder} --evidence`", markup=False)

@@ -28,10 +28,14 @@ _PLACE = tuple(name for name in Dimensions.model_fields if name != "boot")
 
 
 class Plan(Value):
-    """All parts of an experiment; ``seed`` drew the order of a ``suite``'s."""
+    """All parts of an experiment; ``seed`` drew the order of a ``suite``'s.
+
+    ``baseline`` is the mode that the others stand against in its table.
+    """
 
     lab: Lab
     parts: tuple[Part, ...]
+    baseline: ModeName = "vhost"
     suite: str | None = None
     seed: int | None = None
 

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -32,12 +32,14 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class RunDirectory:
     """The directory of a run that is going on, and the results so far.
 
-    It is locked as long as this object lives, so that no two zclabs write to it.
+    It is locked as long as this object lives, so that no two zclabs write to it. ``on_trial`` is
+    told the results after each trial that was added.
     """
 
     def __init__(self, path: Path, results: Results) -> None:
         self.path = path
         self.results = results
+        self.on_trial: Callable[[Results], None] = lambda _: None
         _lock(self, path)
         self._write()
 
@@ -124,6 +126,7 @@ class RunDirectory:
         self._update(
             trials=(*self.results.trials, trial), samples=(*self.results.samples, *samples)
         )
+        self.on_trial(self.results)
 
     def arrange(self, trials: Sequence[Trial]) -> None:
         """Put the trials, which are those that are there already, into this order."""

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zclab.config import load_lab
+from zclab.config import load_lab, with_overrides
 from zclab.lab import emulated
 from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
@@ -42,6 +42,11 @@ cat /sys/kernel/debug/dma-api/disabled
 CHECKING = ["CONFIG_KASAN=y", "debug_locks:", "1", "N"]
 
 
+def wall_clock(name: str) -> Lab:
+    """Return the declaration of a lab that runs as fast as it can, under a name of this process."""
+    return with_overrides(load_lab("emulated", name=f"{name}-{os.getpid()}"), clock="wall")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("lab"):
@@ -55,7 +60,7 @@ def artifacts() -> Artifacts:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    shared = load_lab("emulated", name=f"test-{os.getpid()}")
+    shared = wall_clock("test")
     try:
         yield shared
     finally:
@@ -74,7 +79,7 @@ def debug_artifacts() -> Artifacts:
 
 @pytest.fixture(scope="session")
 def debug_lab() -> Iterator[Lab]:
-    shared = load_lab("emulated", name=f"debug-{os.getpid()}")
+    shared = wall_clock("debug")
     try:
         yield shared
     finally:
@@ -94,7 +99,7 @@ def debug_lab_up(debug_lab: Lab, debug_artifacts: Artifacts) -> Iterator[Access]
 
 @pytest.fixture
 def own_lab() -> Iterator[Lab]:
-    own = load_lab("emulated", name=f"own-{os.getpid()}")
+    own = wall_clock("own")
     try:
         yield own
     finally:

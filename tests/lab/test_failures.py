@@ -87,6 +87,7 @@ def test_a_start_whose_controller_was_killed_is_cleared_away(
 )
 def test_ctrl_c_ends_a_run_with_130_and_nothing_is_left(own_lab: Lab, stage: str) -> None:
     argv = (*INVOKE, "run-bench", f"--name={own_lab.name}", "--mode=vhost", "--repetitions=1")
+    argv += ("--clock=wall",)
     run = subprocess.Popen(
         (*argv, "--workload=TCP_RR"),
         cwd=ROOT,

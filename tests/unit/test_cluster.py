@@ -27,7 +27,7 @@ from zclab.build.emulator import EmulatorArtifact
 from zclab.build.image import Image
 from zclab.build.kernel import KernelArtifact
 from zclab.build.plugin import PluginArtifact
-from zclab.config import load_lab
+from zclab.config import load_lab, with_overrides
 from zclab.errors import BuildError, ConfigError, LabError
 from zclab.experiment import Options, begin, planned, virtual_options
 from zclab.lab.artifacts import Artifacts, EmulatedHost
@@ -274,7 +274,7 @@ def test_the_wall_clock_stays_at_home(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="--executor: only trials in virtual time"):
         begin(
-            planned(load_lab("emulated"), Options()),
+            planned(with_overrides(load_lab("emulated"), clock="wall"), Options()),
             elsewhere,
             kernel=None,
             out_dir=str(tmp_path / "run"),

@@ -9,7 +9,7 @@ from zclab.config import load_lab
 from zclab.model import Guest, Lab
 from zclab.results import Provenance
 
-EMULATED = load_lab("emulated")
+EMULATED = load_lab("emulated").model_copy(update={"clock": "wall"})
 
 
 def test_tunables_and_sizes_are_recorded() -> None:
@@ -42,6 +42,6 @@ def test_how_the_nics_moderate_interrupts_is_what_the_host_tells() -> None:
     """The file may leave it to their drivers."""
     seen = Provenance(settings={"nic_rx_usecs": 3, "peer_rx_usecs": "adaptive"})
 
-    settings = made_with(seen, Mock(keys={}), EMULATED).settings
+    settings = made_with(seen, Mock(contents={}), EMULATED).settings
 
     assert settings == settings_of(EMULATED) | seen.settings

@@ -65,7 +65,7 @@ class Machine:
 
     def artifacts(self) -> Mock:
         """Return what would be built now."""
-        return Mock(kernel=self.kernel, keys={"kernel": self.kernel.key}, host=None)
+        return Mock(kernel=self.kernel, contents={"kernel": self.kernel.key}, host=None)
 
     def run(self, part: Part, _artifacts: Mock, store: RunDirectory, **_options: Any) -> None:
         """See run_virtual()."""

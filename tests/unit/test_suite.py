@@ -14,7 +14,7 @@ from zclab.errors import ConfigError
 from zclab.experiment import Options, planned_suite, show, virtual_options
 from zclab.suite import SUITES, Cells, Suite, expand, listed, load_suite
 
-LAB = load_lab("emulated")
+LAB = load_lab("emulated").model_copy(update={"clock": "wall"})
 SUITE = Suite(
     modes=("vhost", "zerocopy"),
     repetitions=6,

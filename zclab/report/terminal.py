@@ -44,21 +44,54 @@ def render(
     ``details`` adds every counter of the evidence, and all that the figures were made with.
     """
     found = cells([results], baseline=baseline)
-    judged = within(results, gates or default_gates(results.run.clock), baseline=baseline)
-    verdicts = words.verdicts_of(judged)
-    parts: list[RenderableType] = [*_headline(results, found)]
-    for cell in found:
-        title = Text.assemble(
-            (words.cell_name(cell.dimensions), "bold cyan"),
-            (f"  {words.conditions(cell.dimensions)}", "dim"),
-        )
-        table = _table(cell, baseline, results.run.clock, verdicts)
-        parts += ["", title, table, *_remarks(cell)]
+    verdicts = verdicts_in(results, baseline=baseline, gates=gates)
+    parts = [render_headline(results)]
+    parts += [render_cell(cell, results.run.clock, verdicts, baseline=baseline) for cell in found]
     if not found:
         parts += ["", Text("No trial has ended.", style="yellow")]
+    parts.append(render_footer(results, baseline=baseline, gates=gates, details=details))
+    return Group(*parts)
+
+
+def verdicts_in(results: Results, *, baseline: ModeName, gates: Gates | None = None) -> Verdicts:
+    """Return the verdicts on a run's figures; each is corrected for the number there is."""
+    rules = gates or default_gates(results.run.clock)
+    return words.verdicts_of(within(results, rules, baseline=baseline))
+
+
+def render_headline(results: Results) -> RenderableType:
+    """Return what stands above all cells."""
+    run = results.run
+    lines = [Text.assemble((f"run {run.id}", "bold"), f"  lab {run.lab}, {run.clock} clock")]
+    if caveat := words.caveat(results):
+        lines.append(Text(caveat, style="yellow"))
+    if resumed := words.resumed(run):
+        lines.append(Text(resumed, style="dim"))
+    return Group(*lines)
+
+
+def render_cell(
+    cell: Cell, clock: Clock, verdicts: Verdicts, *, baseline: ModeName
+) -> RenderableType:
+    """Return the table of one cell, with its title and why trials of it do not count."""
+    title = Text.assemble(
+        (words.cell_name(cell.dimensions), "bold cyan"),
+        (f"  {words.conditions(cell.dimensions)}", "dim"),
+    )
+    return Group("", title, _table(cell, baseline, clock, verdicts), *_remarks(cell))
+
+
+def render_footer(
+    results: Results, *, baseline: ModeName, gates: Gates | None = None, details: bool = False
+) -> RenderableType:
+    """Return what stands below all cells: legend, evidence, origin, and the verdict."""
+    found = cells([results], baseline=baseline)
+    parts: list[RenderableType] = ["", *_legend(results, found)]
     parts += ["", _evidence(found, details=details), ""]
     parts += [_provenance(results)] if details else [*_made_with(results)]
-    if len({result.mode for cell in found for result in cell.modes}) > 1:
+    if _modes(found) > 1:
+        rules = gates or default_gates(results.run.clock)
+        judged = within(results, rules, baseline=baseline)
         parts += ["", Text(words.sentence(judged, baseline), style="bold")]
     return Group(*parts)
 
@@ -122,26 +155,23 @@ def _with_range(one: Judged) -> str:
     return shown
 
 
-def _headline(results: Results, found: Sequence[Cell]) -> Iterator[Text]:
-    run = results.run
-    yield Text.assemble((f"run {run.id}", "bold"), f"  lab {run.lab}, {run.clock} clock")
-    if caveat := words.caveat(results):
-        yield Text(caveat, style="yellow")
-    if resumed := words.resumed(run):
-        yield Text(resumed, style="dim")
-    if known := words.known(results):
-        yield Text(known, style="dim")
+def _legend(results: Results, found: Sequence[Cell]) -> Iterator[Text]:
     estimates = [
-        measured(units, run.clock)
+        measured(units, results.run.clock)
         for cell in found
         for result in cell.modes
         for name, units in result.figures.items()
         if name in COLUMNS[cell.dimensions.workload]
     ]
     many = any(estimate.boots > 1 for estimate in estimates)
-    yield Text(words.spread_explained(estimates), style="dim" if many else "yellow")
-    if len({result.mode for cell in found for result in cell.modes}) > 1:
-        yield Text(words.MARKS_EXPLAINED, style="dim")
+    marks = f"; {words.MARKS_EXPLAINED}" if _modes(found) > 1 else ""
+    yield Text(f"{words.spread_explained(estimates)}{marks}", style="dim" if many else "yellow")
+    if known := words.known(results):
+        yield Text(known, style="dim")
+
+
+def _modes(found: Sequence[Cell]) -> int:
+    return len({result.mode for cell in found for result in cell.modes})
 
 
 def _table(cell: Cell, baseline: ModeName, clock: Clock, verdicts: Verdicts) -> Table:
