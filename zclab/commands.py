@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from zclab.host.finding import Finding, failed, render
 from zclab.lab import emulated, lifecycle
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.lifecycle import down, up
+from zclab.lab.ssh_config import GUEST
 from zclab.model import Lab
 from zclab.paths import user_path
 from zclab.units import format_bytes
@@ -149,7 +151,8 @@ def lab_up(lab: Lab, artifacts: Artifacts) -> None:
     """Bring a lab up to stay."""
     with shown(f"lab {lab.name}") as progress:
         access = up(lab, artifacts, with_me=False, progress=progress)
-    out.print(f"lab {lab.name} is up: `invoke lab-ssh`, or ssh -F {access.folder}/ssh_config host")
+    way = shlex.join((f"{access.folder}/ssh", lab.host.address if lab.host else "host"))
+    out.print(f"lab {lab.name} is up: `invoke lab-ssh`, or {way} by hand")
 
 
 def lab_down(lab: Lab) -> None:
@@ -175,17 +178,17 @@ def lab_ssh(lab: Lab, command: str, *, guest: bool) -> None:
     config = emulated.folder_of(lab.name) / "ssh_config"
     if not config.exists():
         raise LabError(f"lab {lab.name} is not up; `invoke lab-up` brings it up")
-    argv = ssh_argv(config, command, guest=guest)
-    os.execvp(argv[0], argv)  # noqa: S606 - the terminal belongs to ssh now
+    destination = GUEST if guest else lab.host.address if lab.host else "host"
+    argv = ssh_argv(config.parent, destination, command)
+    os.execv(argv[0], argv)  # noqa: S606 - the terminal belongs to ssh now
 
 
-def ssh_argv(config: Path, command: str, *, guest: bool) -> tuple[str, ...]:
+def ssh_argv(folder: Path, destination: str, command: str) -> tuple[str, ...]:
     """Return the ssh that logs in, or runs a command: one word, which the far shell gets as typed.
 
     ssh takes options behind the host, too; ``--`` ends them.
     """
-    argv = ("ssh", "-F", str(config), "guest" if guest else "host")
-    return (*argv, "--", command) if command else argv
+    return (str(folder / "ssh"), "--", destination, *((command,) if command else ()))
 
 
 def lab_console(lab: Lab) -> None:

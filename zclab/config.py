@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,36 @@ def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
     if "name" in document.data:
         document.note(("name",), "not a key: a lab is called like its file, or as --name says")
     remedies = {} if name else {"name": "; rename the file, or say --name"}
-    return parse(document, Lab, {"name": name or path.stem}, remedies)
+    lab = parse(document, Lab, {"name": name or path.stem}, remedies)
+    _check_files(lab, document)
+    return lab
+
+
+def _check_files(lab: Lab, document: Document) -> None:
+    """Raise ConfigError where a file that the lab names for ssh is not there."""
+    for path, endpoint in ((("host",), lab.host), (("peer", "endpoint"), lab.peer.endpoint)):
+        for key in ("identity_file", "known_hosts_file"):
+            name = getattr(endpoint, key, None)
+            if name is not None and (problem := _unreadable(name, or_public="identity" in key)):
+                document.note((*path, key), f"found {found(name)}, {problem}")
+    if document.problems:
+        raise document.error()
+
+
+def _unreadable(name: str, *, or_public: bool) -> str:
+    """Return why a file cannot be read, or nothing where it can.
+
+    Of a key that is in an agent only, the public half does.
+    """
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:
+        return "allowed: a file; that user has no home"
+    if not path.is_file() and not (or_public and Path(f"{path}.pub").is_file()):
+        return "allowed: a file; there is none"
+    if "\n" in name or "${" in name:
+        return "allowed: a name without newlines and ${, which ssh cannot be told of"
+    return "" if not path.exists() or os.access(path, os.R_OK) else "allowed: a file to be read"
 
 
 def with_overrides(lab: Lab, *, nic: str | None = None, clock: str | None = None) -> Lab:

@@ -6,7 +6,8 @@ typo that silently runs another experiment costs a day.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface
+import re
+from ipaddress import IPv4Interface, IPv6Address
 from typing import Annotated, Literal, get_args
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
     StringConstraints,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 ModeName = Literal["passthrough", "vhost", "zerocopy"]
 WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM", "UDP_RR"]
@@ -42,6 +44,35 @@ def _ipv4_interface(text: str) -> str:
     return IPv4Interface(text).with_prefixlen
 
 
+def _ssh_address(text: str) -> str:
+    """Return an address as ssh takes it: IPv6 without brackets."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    address, percent, zone = bare.partition("%")
+    if re.fullmatch(r"[\w.-]+", zone if percent else "none"):
+        try:
+            IPv6Address(address)
+        except ValueError:
+            pass
+        else:
+            return bare
+    if re.fullmatch(r"\w[\w.+=/~^-]*", text):
+        return text
+    raise PydanticCustomError("remedy", "{remedy}", {"remedy": _ssh_remedy(text)})
+
+
+def _ssh_remedy(text: str) -> str:
+    """Return which keys an address should have been that says more than an address."""
+    known = re.fullmatch(
+        r"(?:ssh://)?(?:(?P<user>[^@\s:/]+)@)?(?P<address>\[[^]\s]+\]|[^\s:/@\[\]]+)"
+        r"(?::(?P<port>\d+))?/?",
+        text,
+    )
+    if not known or known["address"].startswith("-"):
+        return "write the name that `ssh NAME` reaches it by"
+    keys = {"address": f"'{known['address']}'", "port": known["port"], "user": known["user"]}
+    return "write " + ", ".join(f"{key}: {value}" for key, value in keys.items() if value)
+
+
 # A description is what an error message says is allowed.
 PciAddress = Annotated[
     str,
@@ -52,6 +83,19 @@ LabName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"),
     Field(description="up to 32 lower-case letters, digits and hyphens"),
+]
+SshAddress = Annotated[
+    str,
+    AfterValidator(_ssh_address),
+    Field(
+        description="a host name, an IP address or an alias of ~/.ssh/config; "
+        "port and user are keys of their own"
+    ),
+]
+UserName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[\w.][\w.@\\+-]*$"),
+    Field(description="the name of a user"),
 ]
 Interface = Annotated[
     str,
@@ -78,11 +122,14 @@ class Emulator(Value):
 
 
 class Endpoint(Value):
-    """Where a host's SSH server answers, and as whom to log in."""
+    """Where a host's SSH server answers, and as whom to log in.
 
-    address: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
-    user: str = "root"
+    What is None is as in the user's configuration of ssh; a user who is nowhere said is root.
+    """
+
+    address: SshAddress
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    user: UserName | None = None
     identity_file: str | None = None
     known_hosts_file: str | None = None
 

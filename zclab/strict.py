@@ -91,6 +91,8 @@ def _explain(
     if kind == "value_error" and "properties" in schema:
         return str(details["ctx"]["error"])
     remedy = remedies.get(str(path[0]), "") if path[:1] else ""
+    if kind == "remedy":  # of a validator that knows what was meant
+        remedy = f"; {details['msg']}"
     return f"found {found(details['input'])}, allowed: {allowed(schema)}{remedy}"
 
 

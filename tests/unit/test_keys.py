@@ -44,14 +44,14 @@ def test_ssh_understands_the_configuration_we_write(tmp_path: Path) -> None:
     write_access(tmp_path, endpoint)
 
     shown = subprocess.run(
-        ("ssh", "-G", "-F", tmp_path / "ssh_config", "guest"),
+        ("ssh", "-G", "-F", tmp_path / "ssh_config", "zclab-guest"),
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
     assert "hostname 198.18.0.2" in shown
     assert "stricthostkeychecking true" in shown
-    assert f"proxycommand ssh -F {tmp_path}/ssh_config -W %h:%p host" in shown
+    assert f"proxycommand {tmp_path}/ssh -W %h:%p -- 127.0.0.1" in shown
 
 
 def contents(folder: Path) -> dict[str, bytes]:

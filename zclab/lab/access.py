@@ -1,7 +1,7 @@
 """The ways into a lab: SSH to its host, SSH through it to its guest, libvirt over SSH.
 
-They are files in the lab's folder, so that people (``ssh -F FOLDER/ssh_config guest``), libvirt's
-tunnel and zclab itself go in by the same configuration and check the same host keys.
+They are files in the lab's folder, so that people (``FOLDER/ssh zclab-guest``), libvirt's tunnel
+and zclab itself go in by the same configuration and check the same host keys.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from zclab.lab.keys import KeyPair
 from zclab.lab.names import GUEST_ADDRESS
+from zclab.lab.ssh_config import GUEST, guest_config, host_config, ssh_script, tunnel_script
 from zclab.model import Endpoint
 from zclab.runner import LocalRunner, Runner, SshRunner
 
@@ -32,8 +34,7 @@ class Access:
         """The host's libvirtd, through an ssh that reads the lab's configuration."""
         if self.endpoint is None:
             return "qemu:///system"
-        where = f"{self.endpoint.user}@{self.endpoint.address}:{self.endpoint.port}"
-        return f"qemu+ssh://{where}/system?command={self.folder}/ssh&no_tty=1"
+        return f"qemu+ssh://host/system?command={quote(str(self.folder / 'tunnel'))}&no_tty=1"
 
     @property
     def authorized_key(self) -> str:
@@ -47,39 +48,39 @@ class Access:
 
     def host_runner(self) -> Runner:
         """Return a runner for the host."""
-        endpoint = self.endpoint
-        if endpoint is None:
+        if self.endpoint is None:
             return LocalRunner("host")
-        return SshRunner(
-            "host",
-            address=endpoint.address,
-            port=endpoint.port,
-            user=endpoint.user,
-            identity=_path(endpoint.identity_file),
-            known_hosts=_path(endpoint.known_hosts_file),
-        )
+        config = self.folder / "ssh_config"
+        return SshRunner("host", config=config, destination=self.endpoint.address)
 
     def guest_runner(self, host: Runner) -> SshRunner:
         """Return a runner for the guest; a host that is far away is its gateway."""
         return SshRunner(
             "guest",
-            address=self.guest_address,
-            identity=self.folder / "guest_id_ed25519",
-            known_hosts=self.folder / "guest_known_hosts",
+            config=self.folder / "ssh_config",
+            destination=GUEST,
             gateway=host if isinstance(host, SshRunner) else None,
         )
+
+    def peer_runner(self, endpoint: Endpoint) -> SshRunner:
+        """Return a runner for a peer of its own, which is reached as a host is."""
+        config = self.folder / "peer_ssh_config"
+        config.write_text(host_config(endpoint, users=True))
+        return SshRunner("peer", config=config, destination=endpoint.address)
 
 
 def write_access(
     folder: Path,
     endpoint: Endpoint | None,
     *,
+    users: bool = False,
     seed: bytes | None = None,
     guest_address: str = GUEST_ADDRESS,
 ) -> Access:
     """Write everything that Access needs to ``folder``; make the guest's keys if there are none.
 
-    Keys that are there stay: a run may be using them. With ``seed`` the keys derive from it.
+    Keys that are there stay: a run may be using them. With ``users`` the host is one that ssh
+    knows by the user's own configuration, with ``seed`` the keys derive from it.
     """
     names = ("guest_id_ed25519", "guest_id_ed25519.pub", "guest_host_key", "guest_host_key.pub")
     if not all((folder / name).exists() for name in names):
@@ -90,11 +91,12 @@ def write_access(
         (folder / "guest_host_key.pub").write_text(f"{guest.public}\n")
         (folder / "guest_known_hosts").unlink(missing_ok=True)
     _add_known_host(folder, guest_address)
+    config = guest_config(folder, guest_address, endpoint)
     if endpoint:
-        (folder / "ssh_config").write_text(_ssh_config(folder, endpoint, guest_address))
-        wrapper = folder / "ssh"
-        wrapper.write_text(f'#!/bin/sh\nexec ssh -F {folder}/ssh_config "$@"\n')
-        wrapper.chmod(0o700)
+        config += host_config(endpoint, users=users)
+        _write_program(folder / "ssh", ssh_script(folder))
+        _write_program(folder / "tunnel", tunnel_script(folder, endpoint.address))
+    (folder / "ssh_config").write_text(config)
     return Access(folder=folder, endpoint=endpoint, guest_address=guest_address)
 
 
@@ -116,31 +118,6 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _ssh_config(folder: Path, endpoint: Endpoint, guest_address: str) -> str:
-    host = [
-        f"Host host {endpoint.address}",
-        f"  HostName {endpoint.address}",
-        f"  Port {endpoint.port}",
-        f"  User {endpoint.user}",
-    ]
-    if endpoint.identity_file:
-        host += [f"  IdentityFile {_path(endpoint.identity_file)}", "  IdentitiesOnly yes"]
-    if endpoint.known_hosts_file:
-        host += [f"  UserKnownHostsFile {_path(endpoint.known_hosts_file)}"]
-    guest = [
-        "Host guest",
-        f"  HostName {guest_address}",
-        "  User root",
-        f"  ProxyCommand ssh -F {folder}/ssh_config -W %h:%p host",
-        f"  IdentityFile {folder}/guest_id_ed25519",
-        "  IdentitiesOnly yes",
-        f"  UserKnownHostsFile {folder}/guest_known_hosts",
-    ]
-    every = ["Host *", "  StrictHostKeyChecking yes", "  BatchMode yes", "  LogLevel ERROR"]
-    # libvirt's tunnel has no deadline of its own, and a host that hangs closes no connection.
-    every += ["  ServerAliveInterval 15", "  ServerAliveCountMax 8"]
-    return "\n".join((*host, *guest, *every)) + "\n"
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text).expanduser() if text else None
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o700)

@@ -82,7 +82,7 @@ def requirements_of(lab: Lab) -> tuple[Finding, ...]:
         tools = (*requirements.HOST_TOOLS, *(() if apart else requirements.PEER_TOOLS))
         found = requirements.check_host(requirements.ask(host, lab.nic, tools), with_peer=not apart)
         if apart:
-            peer = peer_host(lab, host, stack)
+            peer = peer_host(lab, access, host, stack)
             peer.connect()
             answers = requirements.ask(peer, lab.peer.nic, tuple(requirements.PEER_TOOLS))
             found += requirements.check_peer(answers)

@@ -21,7 +21,7 @@ from zclab.lab.seed import ON_HOST
 from zclab.lab.watch import Watcher
 from zclab.model import Lab, Switch
 from zclab.netperf import netserver_argv
-from zclab.runner import NetnsRunner, Runner, SshRunner, wait_until
+from zclab.runner import NetnsRunner, Runner, wait_until
 
 LIBVIRT_DEADLINE_S = 90
 """libvirtd's first start on a host takes 12 s of emulation: it asks QEMU what it can do."""
@@ -162,7 +162,7 @@ def _prepare(  # noqa: PLR0917 - one step of session(), cut out for length
     names = names_of(lab)
     libvirt = connect_libvirt(access)
     undo.callback(libvirt.close)
-    beside = peer_host(lab, host, undo)
+    beside = peer_host(lab, access, host, undo)
     _lock(lab, host, beside, undo)
     links = libvirt.links_of(names.guests)
     preflight.check(lab, names, host, beside, guest_links=links, force=force)
@@ -267,18 +267,11 @@ def _bridge(host: Runner, names: Names, undo: ExitStack) -> None:
     host.run(("sh", "-c", script))
 
 
-def peer_host(lab: Lab, host: Runner, undo: ExitStack) -> Runner:
+def peer_host(lab: Lab, access: Access, host: Runner, undo: ExitStack) -> Runner:
     """Return the runner of the machine that has the peer's NIC."""
     if lab.peer.endpoint is None:
         return host
-    endpoint = lab.peer.endpoint
-    remote = SshRunner(
-        "peer",
-        address=endpoint.address,
-        port=endpoint.port,
-        user=endpoint.user,
-        identity=Path(endpoint.identity_file).expanduser() if endpoint.identity_file else None,
-    )
+    remote = access.peer_runner(lab.peer.endpoint)
     undo.callback(remote.close)
     return remote
 

@@ -16,4 +16,5 @@ def access(lab: Lab) -> Access:
     folder = folder_of(lab.name)
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     with locked(folder):
-        return write_access(folder, lab.host, guest_address=names_of(lab).guest_address)
+        address = names_of(lab).guest_address
+        return write_access(folder, lab.host, users=True, guest_address=address)

@@ -1,275 +1,274 @@
-"""Commands on a host or guest, over SSH."""
+"""Commands on a host or guest, over the system's own ssh.
+
+A machine is reached as OpenSSH reaches it, by a configuration file: aliases, jump hosts, agents,
+certificates and known_hosts are as with ``ssh`` itself. One ssh, the master, logs in; each command
+is an ssh that goes through it.
+"""
 
 from __future__ import annotations
 
-import logging
 import math
-import select
+import os
 import shlex
+import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import fabric
-import paramiko
+from typing import IO, cast
 
 from zclab.errors import CommandError
 from zclab.runner.base import Process, Result, timed_out
+from zclab.runner.far import Stream, far_command, read
+from zclab.runner.master import SSH_FAILED, Master, new_mark
 
-# Nobody is told of each attempt to reach a guest that is still booting; errors are raised anyway.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
-CONNECT_TIMEOUT_S = 20
 ANSWER_TIMEOUT_S = 60
 """How long a machine may take to begin a command. One that is gone says so to nobody: TCP gives up
 after a quarter of an hour, and QEMU's user networking never does.
 """
 PUT_TIMEOUT_S = 300
-KEEPALIVE_S = 15
 STOP_DEADLINE_S = 5
-NO_EXIT_STATUS = -1
-"""What paramiko gives where a connection ended before its command did."""
+
+_COMMAND = "echo {mark} $$; echo {mark} >&2; exec {command}"
+"""SSH passes no signals on: the far shell says first which process it becomes, to be ended."""
+_KILL = 'kill -TERM "-$0" 2>/dev/null || kill "$0"'
+"""The whole session, which sshd makes for each command; under sudo, the command alone."""
+_PUT = 'umask 077 && cat > "$0" && chmod "$1" "$0"'
 
 
 class SshRunner:
     """Runs commands on a host or guest over one SSH connection, made at first use.
 
-    The server's key is checked against ``known_hosts``; a lab's keys are made with the lab.
-    ``gateway`` is the runner of the jump host, for guests that only their host reaches.
+    ``config`` is a configuration file of ssh, and ``destination`` what ssh is to call the machine.
+    ``gateway`` is the runner of the jump host, for guests that only their host reaches. Commands
+    run as root: through sudo where another user logs in.
     """
 
     def __init__(
-        self,
-        where: str,
-        *,
-        address: str,
-        port: int = 22,
-        user: str = "root",
-        identity: Path | None = None,
-        known_hosts: Path | None = None,
-        gateway: SshRunner | None = None,
+        self, where: str, *, config: Path, destination: str, gateway: SshRunner | None = None
     ) -> None:
         self.where = where
-        kwargs: dict[str, Any] = {
-            "look_for_keys": identity is None,
-            "allow_agent": identity is None,
-            "channel_timeout": CONNECT_TIMEOUT_S,
-        }
-        if identity is not None:
-            kwargs["key_filename"] = str(identity)
-        self.connection: Any = fabric.Connection(
-            address,
-            port=port,
-            user=user,
-            gateway=gateway.connection if gateway else None,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            connect_kwargs=kwargs,
-            config=fabric.Config(lazy=True),
-        )
-        client = self.connection.client
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        if known_hosts is None:
-            client.load_system_host_keys()
-        else:
-            client.load_host_keys(str(known_hosts))
+        self._config = config
+        self._destination = destination
+        self._gateway = gateway
+        self._lock = threading.RLock()
+        self._master: Master | None = None
+        self._prefix = ""
 
     def connect(self) -> None:
         """Open the connection, or raise CommandError that says why it cannot be."""
-        if self.connection.is_connected:
-            return
-        try:
-            self.connection.open()
-        except (OSError, EOFError, paramiko.SSHException) as exc:
-            self.connection.close()
-            host = f"{self.connection.user}@{self.connection.host}:{self.connection.port}"
-            msg = f"{self.where}: no SSH connection to {host}: {exc or type(exc).__name__}"
-            raise CommandError(msg) from exc
-        self.connection.transport.set_keepalive(KEEPALIVE_S)
+        self.connected()
 
     def run(
         self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60, check: bool = True
     ) -> Result:
         """See Runner."""
-        self.connect()
-        try:
-            with self._begin(shlex.join(argv)) as channel:
-                channel.settimeout(timeout_s)
-                channel.sendall(stdin.encode())
-                channel.shutdown_write()
-                stdout, stderr = _drain(channel, time.monotonic() + timeout_s)
-                if not channel.exit_status_ready():
-                    raise CommandError(timed_out(self.where, argv, timeout_s))
-                exit_status = channel.recv_exit_status()
-        except (OSError, EOFError, paramiko.SSHException) as exc:
-            raise CommandError(self.lost(argv, str(exc))) from exc
-        if exit_status == NO_EXIT_STATUS:
-            raise CommandError(self.lost(argv, "the connection ended"))
-        result = Result(
-            where=self.where,
-            argv=tuple(argv),
-            exit_status=exit_status,
-            stdout=stdout,
-            stderr=stderr,
-        )
+        with tempfile.TemporaryFile() as file:
+            file.write(stdin.encode())
+            file.seek(0)
+            result = self._run(argv, stdin=file, timeout_s=timeout_s)
         return result.check() if check else result
+
+    def start(
+        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+    ) -> Process:
+        """See Runner."""
+        command = self.begin(argv, on_output=on_output)
+        command.follow()
+        return command
+
+    def put(self, local: Path, remote: str) -> None:
+        """See Runner."""
+        try:
+            with local.open("rb") as file:
+                mode = f"{os.fstat(file.fileno()).st_mode & 0o777:o}"
+                argv = ("sh", "-c", _PUT, remote, mode)
+                self._run(argv, stdin=file, timeout_s=PUT_TIMEOUT_S).check()
+        except (OSError, CommandError) as exc:
+            raise CommandError(f"{self.where}: cannot copy {local} to {remote}: {exc}") from exc
+
+    def close(self) -> None:
+        """See Runner; whoever waits for a command is told at once."""
+        if self._master is not None:
+            self._master.end()
+
+    def begin(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        on_output: Callable[[str], None] | None = None,
+        answer_s: float | None = None,
+    ) -> _Command:
+        """Have a shell at the other end become a command, and return it.
+
+        Without an answer for ANSWER_TIMEOUT_S, the connection is given up; a caller that waits for
+        ``answer_s`` only, leaves it open.
+        """
+        command = _Command(self, self.connected(), tuple(argv), self._prefix, stdin, on_output)
+        try:
+            if answer_s is None:
+                command.begin(ANSWER_TIMEOUT_S, on_silence=self.close)
+            else:
+                command.begin(answer_s)
+        except BaseException:
+            command.end()
+            raise
+        return command
 
     def lost(self, argv: Sequence[str], why: str) -> str:
         """Return the message for a command whose connection ended before it did."""
         return f"{self.where}: lost while running {shlex.join(argv)}: {why}"
 
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        on_output: Callable[[str], None] | None = None,
-        hold_stdin: bool = False,
-    ) -> Process:
-        """See Runner."""
-        self.connect()
+    def _run(self, argv: Sequence[str], *, stdin: IO[bytes], timeout_s: float) -> Result:
+        command = self.begin(argv, stdin=stdin)
         try:
-            channel = self._begin(f"echo $$; exec {shlex.join(argv)}")
-            if not hold_stdin:
-                channel.shutdown_write()
-        except (OSError, EOFError, paramiko.SSHException) as exc:
-            raise CommandError(f"{self.where}: cannot start {shlex.join(argv)}: {exc}") from exc
-        return _Remote(self, tuple(argv), channel, on_output)
-
-    def put(self, local: Path, remote: str) -> None:
-        """See Runner."""
-        self.connect()
-        try:
-            with self._closing_after(PUT_TIMEOUT_S):
-                self.connection.put(str(local), remote)
-        except (OSError, EOFError, paramiko.SSHException) as exc:
-            raise CommandError(f"{self.where}: cannot copy {local} to {remote}: {exc}") from exc
-
-    def close(self) -> None:
-        """See Runner."""
-        with suppress(OSError, EOFError, paramiko.SSHException):
-            self.connection.close()
-
-    def _begin(self, command: str) -> paramiko.Channel:
-        """Have a shell at the other end begin a command."""
-        with self._closing_after(ANSWER_TIMEOUT_S):
-            channel: paramiko.Channel = self.connection.transport.open_session()
-            channel.exec_command(command)
-        return channel
-
-    @contextmanager
-    def _closing_after(self, seconds: float) -> Iterator[None]:
-        """Bound what waits for an answer without a deadline: its connection is closed then."""
-        late = threading.Event()
-
-        def close() -> None:
-            late.set()
-            self.connection.transport.close()
-
-        timer = threading.Timer(seconds, close)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except (OSError, EOFError, paramiko.SSHException) as exc:
-            if late.is_set():
-                raise EOFError(f"no answer within {seconds:g} s") from exc
-            raise
+            return command.wait(timeout_s=timeout_s)
         finally:
-            timer.cancel()
+            command.end()
+
+    def connected(self) -> Master:
+        """Return the connection's master, which logs in if there is none."""
+        with self._lock:
+            if self._master is None or self._master.ended:
+                self.close()
+                gateway = self._gateway.connected() if self._gateway else None
+                self._prefix = ""
+                self._master = Master(
+                    self.where,
+                    config=self._config,
+                    destination=self._destination,
+                    gateway=gateway,
+                )
+                uid, user = self._master.wait_for_login()
+                if uid != "0":
+                    self._use_sudo(user)
+            return self._master
+
+    def _use_sudo(self, user: str) -> None:
+        """Have commands run through sudo, if that works without a question."""
+        self._prefix = "sudo -n -- "
+        try:
+            self.begin(("true",)).end()
+        except CommandError as exc:
+            self.close()
+            msg = (
+                f"{self.where}: user {user} is not root and `sudo -n` does not work: {exc}; "
+                f"log in as root, or let sudo run everything without a password "
+                f"(in sudoers: {user} ALL=(ALL) NOPASSWD: ALL)"
+            )
+            raise CommandError(msg) from exc
 
 
-def _drain(
-    channel: paramiko.Channel, end: float, on_output: Callable[[str], None] | None = None
-) -> tuple[str, str]:
-    """Return a command's stdout and stderr once they end, or what came until the time ``end``.
+class _Command:
+    """A Process at the other end of an SSH connection.
 
-    It sleeps while nothing comes: in virtual time the instructions of a poll would be time, too.
+    What it prints is read by whoever waits for it, or by a thread that follows it.
     """
-    streams = (
-        (channel.recv_ready, channel.recv, bytearray()),
-        (channel.recv_stderr_ready, channel.recv_stderr, bytearray()),
-    )
-    stdout = streams[0][2]
-    while (left_s := end - time.monotonic()) > 0:
-        heard = len(stdout)
-        waiting = [(recv, data) for ready, recv, data in streams if ready()]
-        for recv, data in waiting:
-            data.extend(recv(1 << 16))
-        if on_output and len(stdout) > heard:
-            on_output(stdout[heard:].decode(errors="replace"))
-        if waiting:
-            continue
-        if channel.eof_received or channel.closed:
-            # The exit status may come after the end of the output.
-            channel.status_event.wait(min(left_s, CONNECT_TIMEOUT_S))
-            break
-        select.select((channel,), (), (), None if math.isinf(left_s) else left_s)
-    return stdout.decode(errors="replace"), streams[1][2].decode(errors="replace")
 
-
-class _Remote:
-    """A Process at the other end of an SSH connection; a thread reads what it prints.
-
-    SSH passes no signals on: the far shell says first which process it becomes, to be ended.
-    """
-
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made in one place
         self,
         runner: SshRunner,
+        master: Master,
         argv: tuple[str, ...],
-        channel: paramiko.Channel,
+        prefix: str,
+        stdin: IO[bytes] | int,
         on_output: Callable[[str], None] | None,
     ) -> None:
         self._runner = runner
+        self._master = master
         self._argv = argv
-        self._channel = channel
-        self._on_output = on_output
-        self._pid = ""
-        self._has_pid = threading.Event()
-        self._output = ("", "")
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader: threading.Thread | None = None
+        mark = new_mark()
+        script = _COMMAND.format(mark=mark, command=shlex.join(argv))
+        try:
+            self._process = subprocess.Popen(
+                (*master.through, "-T", "--", "zclab", far_command(script, prefix=prefix)),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as exc:
+            raise CommandError(f"{runner.where}: cannot run {shlex.join(argv)}: {exc}") from exc
+        self._stdout = Stream(cast("IO[bytes]", self._process.stdout), mark, on_output)
+        self._stderr = Stream(cast("IO[bytes]", self._process.stderr), mark)
+
+    def begin(self, timeout_s: float, *, on_silence: Callable[[], None] = lambda: None) -> None:
+        """Wait for the far shell's mark; raise CommandError where it does not come."""
+        self.read(timeout_s, until=lambda: self._stdout.begun)
+        if self._stdout.begun:
+            return
+        if not self._ended:
+            on_silence()
+            raise CommandError(self._runner.lost(self._argv, f"no answer within {timeout_s:g} s"))
+        if self._master.has_ended():
+            raise CommandError(self._runner.lost(self._argv, "the connection ended"))
+        words = " ".join((self._stdout.before + self._stderr.before).split())
+        what = f"{self._runner.where}: cannot run {shlex.join(self._argv)}"
+        raise CommandError(f"{what}: {words or 'the far shell said nothing'}")
+
+    def follow(self) -> None:
+        """Have a thread read what is printed."""
+        self._reader = threading.Thread(target=self.read, args=(math.inf,), daemon=True)
         self._reader.start()
 
     def wait(self, *, timeout_s: float = 60) -> Result:
         """See Process."""
-        self._reader.join(timeout_s)
-        if self._reader.is_alive():
+        self._read_on(timeout_s)
+        if not self._ended:
             self.stop()
             raise CommandError(timed_out(self._runner.where, self._argv, timeout_s))
-        exit_status = self._channel.recv_exit_status()
-        if exit_status == NO_EXIT_STATUS:
+        exit_status = self._process.wait()
+        if self._lost:
             raise CommandError(self._runner.lost(self._argv, "the connection ended"))
-        stdout, stderr = self._output
+        self.end()
         return Result(
             where=self._runner.where,
             argv=self._argv,
             exit_status=exit_status,
-            stdout=stdout.partition("\n")[2],
-            stderr=stderr,
+            stdout=self._stdout.text,
+            stderr=self._stderr.text,
         )
 
     def stop(self) -> None:
         """See Process."""
-        with suppress(CommandError):
-            if self._has_pid.wait(STOP_DEADLINE_S) and self._pid:
-                self._runner.run(("kill", self._pid), timeout_s=STOP_DEADLINE_S, check=False)
-                self._reader.join(STOP_DEADLINE_S)
-        self._channel.close()
+        if self._process.poll() is None or self._lost:
+            with suppress(CommandError):
+                kill = self._runner.begin(
+                    ("sh", "-c", _KILL, self._stdout.said), answer_s=STOP_DEADLINE_S
+                )
+                kill.read(STOP_DEADLINE_S)
+                kill.end()
+            self._read_on(STOP_DEADLINE_S)
+        self.end()
 
-    def _read(self) -> None:
-        try:
-            self._output = _drain(self._channel, math.inf, self._hear)
-        finally:
-            self._has_pid.set()
+    def end(self) -> None:
+        """End the ssh here, whatever becomes of the command."""
+        self._process.kill()
+        self._process.wait()
+        self._read_on(STOP_DEADLINE_S)
+        if self._reader is None or not self._reader.is_alive():
+            self._stdout.close()
+            self._stderr.close()
 
-    def _hear(self, text: str) -> None:
-        if not self._has_pid.is_set():
-            line, newline, text = (self._pid + text).partition("\n")
-            self._pid = line
-            if not newline:
-                return
-            self._has_pid.set()
-        if text and self._on_output:
-            self._on_output(text)
+    def read(self, timeout_s: float, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Read what is printed, for a time, to its end, or until a condition holds."""
+        read((self._stdout, self._stderr), until=until, end=time.monotonic() + timeout_s)
+
+    @property
+    def _ended(self) -> bool:
+        return self._stdout.ended and self._stderr.ended
+
+    @property
+    def _lost(self) -> bool:
+        return self._process.poll() == SSH_FAILED and self._master.has_ended()
+
+    def _read_on(self, timeout_s: float) -> None:
+        """Read, or have the thread read, for a time or to the end."""
+        if self._reader is None:
+            self.read(timeout_s)
+        else:
+            self._reader.join(timeout_s)
