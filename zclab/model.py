@@ -46,31 +46,38 @@ def _ipv4_interface(text: str) -> str:
 
 def _ssh_address(text: str) -> str:
     """Return an address as ssh takes it: IPv6 without brackets."""
-    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    address, percent, zone = bare.partition("%")
-    if re.fullmatch(r"[\w.-]+", zone if percent else "none"):
-        try:
-            IPv6Address(address)
-        except ValueError:
-            pass
-        else:
-            return bare
+    if address := _bare_address(text):
+        return address
+    known = _SAYS_MORE.fullmatch(text)
+    remedy = "write the NAME that `ssh NAME` reaches it by"
+    if known and (address := _bare_address(known["address"])):
+        keys = {"address": f"'{address}'", "port": known["port"], "user": known["user"]}
+        remedy = "write " + ", ".join(f"{key}: {value}" for key, value in keys.items() if value)
+    raise PydanticCustomError("remedy", "{remedy}", {"remedy": remedy})
+
+
+def _bare_address(text: str) -> str:
+    """Return a name, or an IPv6 address without its brackets; nothing where it is neither.
+
+    ssh expands, or takes for a pattern or an option, most of what cannot be in it.
+    """
     if re.fullmatch(r"\w[\w.+=/~^-]*", text):
         return text
-    raise PydanticCustomError("remedy", "{remedy}", {"remedy": _ssh_remedy(text)})
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    address, percent, zone = bare.partition("%")
+    if percent and not re.fullmatch(r"[\w.-]+", zone):
+        return ""
+    try:
+        IPv6Address(address)
+    except ValueError:
+        return ""
+    return bare
 
 
-def _ssh_remedy(text: str) -> str:
-    """Return which keys an address should have been that says more than an address."""
-    known = re.fullmatch(
-        r"(?:ssh://)?(?:(?P<user>[^@\s:/]+)@)?(?P<address>\[[^]\s]+\]|[^\s:/@\[\]]+)"
-        r"(?::(?P<port>\d+))?/?",
-        text,
-    )
-    if not known or known["address"].startswith("-"):
-        return "write the name that `ssh NAME` reaches it by"
-    keys = {"address": f"'{known['address']}'", "port": known["port"], "user": known["user"]}
-    return "write " + ", ".join(f"{key}: {value}" for key, value in keys.items() if value)
+_SAYS_MORE = re.compile(
+    r"(?:ssh://)?(?:(?P<user>[^@\s:/]+)@)?(?P<address>\[[^]\s]+\]|[^\s:/@]+)(?::(?P<port>\d+))?/?"
+)
+"""An address with the port or user that are keys of their own."""
 
 
 # A description is what an error message says is allowed.

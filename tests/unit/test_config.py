@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from zclab.config import LABS, lab_names, load_lab, with_overrides
 from zclab.errors import ConfigError
@@ -254,3 +257,116 @@ def test_an_override_that_cannot_be(lab: str, nic: str, error: str) -> None:
         with_overrides(load_lab(lab), nic=nic)
 
     assert str(caught.value) == error
+
+
+SSH = """\
+kind: ssh
+host:
+  address: lab1
+nic: 0000:01:00.0
+peer:
+  nic: 0000:01:00.1
+  endpoint:
+    address: peer1
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("lab1", "lab1"),
+        ("rack_4.example", "rack_4.example"),
+        ("2001:db8::5", "2001:db8::5"),
+        ("'[2001:db8::5]'", "2001:db8::5"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_an_address_is_a_name_an_alias_or_an_ip_address(written: str, address: str) -> None:
+    Path("lab.yaml").write_text(SSH.replace("lab1", written))
+
+    host = load_lab("lab.yaml").host
+
+    assert host
+    assert (host.address, host.port, host.user) == (address, None, None)
+
+
+ADDRESS = (
+    "a host name, an IP address or an alias of ~/.ssh/config; port and user are keys of their own"
+)
+BY_NAME = "write the NAME that `ssh NAME` reaches it by"
+
+
+@pytest.mark.parametrize(
+    ("written", "remedy"),
+    [
+        ("lab1:2222", "write address: 'lab1', port: 2222"),
+        ("root@lab1", "write address: 'lab1', user: root"),
+        ("ssh://me@lab1:22/", "write address: 'lab1', port: 22, user: me"),
+        ("'[::1]:22'", "write address: '::1', port: 22"),
+        ("'me@[::1]'", "write address: '::1', user: me"),
+        ("''", BY_NAME),
+        ("lab 1", BY_NAME),
+        ("-oProxyCommand=reboot", BY_NAME),
+        ("me@-oProxyCommand=reboot", BY_NAME),
+        ("'*'", BY_NAME),
+        ("lab1,lab2", BY_NAME),
+        ("'::1%'", BY_NAME),
+        ("$HOME", BY_NAME),
+    ],
+)
+def test_an_address_that_says_more_is_told_which_keys_say_it(written: str, remedy: str) -> None:
+    shown = written.strip("'")
+
+    for key, line, name in (("host", 3, "lab1"), ("peer.endpoint", 8, "peer1")):
+        text = SSH.replace(f"address: {name}", f"address: {written}")
+        wanted = f"{key}.address: found '{shown}', allowed: {ADDRESS}; {remedy}"
+        assert error_of(text) == f"my-lab.yaml:{line}: {wanted}"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text())
+def test_any_address_is_taken_or_refused_with_its_line(text: str) -> None:
+    Path("lab.yaml").write_text(SSH.replace("lab1", json.dumps(text)))
+
+    try:
+        lab = load_lab("lab.yaml")
+    except ConfigError as exc:
+        assert str(exc).startswith("lab.yaml:3: ")  # noqa: PT017 - either outcome is right
+    else:
+        assert lab.host
+        assert lab.host.address in {text, text[1:-1]}
+        assert not set(lab.host.address) & set(" \t\n\"'\\$`*?!,;&|<>(){}@#")
+        assert not lab.host.address.startswith("-")
+
+
+@pytest.mark.parametrize("key", ["identity_file", "known_hosts_file"])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("/none/there", "there is none"),
+        ("/", "there is none"),
+        ("~nobody-of-that-name/key", "that user has no home"),
+        ("", "there is none"),
+    ],
+)
+def test_a_file_for_ssh_that_is_not_there_is_told_at_once(
+    key: str, name: str, problem: str
+) -> None:
+    for where, line, address in (("host", 4, "lab1"), ("peer.endpoint", 9, "peer1")):
+        given_address = f"address: {address}\n"
+        indent = "  " if where == "host" else "    "
+        text = SSH.replace(given_address, f"{given_address}{indent}{key}: '{name}'\n")
+        wanted = f"{where}.{key}: found '{name}', allowed: a file; {problem}"
+        assert error_of(text) == f"my-lab.yaml:{line}: {wanted}"
+
+
+def test_of_a_key_that_is_in_an_agent_only_the_public_half_does(here: Path) -> None:
+    (here / "key.pub").touch()
+    text = SSH.replace("address: lab1\n", f"address: lab1\n  identity_file: {here}/key\n")
+    Path("lab.yaml").write_text(text)
+
+    host = load_lab("lab.yaml").host
+
+    assert host
+    assert host.identity_file == f"{here}/key"
