@@ -178,8 +178,8 @@ def lab_ssh(lab: Lab, command: str, *, guest: bool) -> None:
     config = emulated.folder_of(lab.name) / "ssh_config"
     if not config.exists():
         raise LabError(f"lab {lab.name} is not up; `invoke lab-up` brings it up")
-    destination = GUEST if guest else lab.host.address if lab.host else "host"
-    argv = ssh_argv(config.parent, destination, command)
+    host = lab.host.address if lab.host else "host"
+    argv = ssh_argv(config.parent, GUEST if guest else host, command)
     os.execv(argv[0], argv)  # noqa: S606 - the terminal belongs to ssh now
 
 
@@ -188,7 +188,8 @@ def ssh_argv(folder: Path, destination: str, command: str) -> tuple[str, ...]:
 
     ssh takes options behind the host, too; ``--`` ends them.
     """
-    return (str(folder / "ssh"), "--", destination, *((command,) if command else ()))
+    argv = (str(folder / "ssh"), destination)
+    return (*argv, "--", command) if command else argv
 
 
 def lab_console(lab: Lab) -> None:

@@ -135,6 +135,19 @@ def test_a_started_command_that_ends_gives_its_result(host: SshRunner) -> None:
     assert (result.exit_status, result.stdout, result.stderr) == (5, "out\n", "err\n")
 
 
+def test_a_held_stdin_ends_with_the_connection(host: SshRunner, tmp_path: Path) -> None:
+    script = f"echo up; cat; touch {tmp_path}/ended"
+    heard: list[str] = []
+    process = host.start(("sh", "-c", script), on_output=heard.append, hold_stdin=True)
+    wait_until(lambda: heard == ["up\n"], what="its output", deadline_s=30)
+    assert not (tmp_path / "ended").exists()
+
+    host.close()
+
+    wait_until((tmp_path / "ended").exists, what="the end of its stdin", deadline_s=30)
+    process.stop()
+
+
 def test_closing_fails_who_waits_and_the_next_command_connects_again(
     host: SshRunner, tmp_path: Path
 ) -> None:

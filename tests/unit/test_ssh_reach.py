@@ -13,6 +13,7 @@ import libvirt
 import pytest
 
 from tests.sshd import Sshd, keygen, public, sshd
+from zclab.commands import ssh_argv
 from zclab.errors import CommandError
 from zclab.lab.access import Access, write_access
 from zclab.model import Endpoint
@@ -203,6 +204,25 @@ def test_a_guest_is_reached_through_its_host(tmp_path: Path, home: Path, server:
             runner.close()
         by_hand = (f"{folder}/ssh", "zclab-guest", "echo in")
         assert subprocess.run(by_hand, capture_output=True, check=True).stdout == b"in\n"
+
+
+@pytest.mark.parametrize("command", ["printf %s '-a  b'", "-V", 'echo "it\'s"\necho two', "echo ü"])
+def test_a_command_of_lab_ssh_reaches_the_far_shell_as_typed(
+    tmp_path: Path, home: Path, command: str
+) -> None:
+    login = tmp_path / "login"
+    login.write_text('#!/bin/sh\nprintf %s "$SSH_ORIGINAL_COMMAND"\n')
+    login.chmod(0o755)
+    with sshd(tmp_path / "sshd", options=f"ForceCommand {login}") as server:
+        server.authorize(public(home / "lab_key"))
+        (home / "known").write_text(server.known)
+        configure(home, *alias(home, server))
+        access = access_to(tmp_path / "my lab")
+
+        argv = ssh_argv(access.folder, "lab1", command)
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+
+    assert done.stdout == command
 
 
 def test_libvirt_s_tunnel_runs_its_helper_as_root(tmp_path: Path, home: Path) -> None:

@@ -75,7 +75,8 @@ def requirements_of(lab: Lab) -> tuple[Finding, ...]:
     if lab.host is None:
         return ()
     with ExitStack() as stack:
-        host = ssh.access(lab).host_runner()
+        access = ssh.access(lab)
+        host = access.host_runner()
         stack.callback(host.close)
         host.connect()
         apart = lab.peer.endpoint is not None

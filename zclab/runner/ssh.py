@@ -72,10 +72,15 @@ class SshRunner:
         return result.check() if check else result
 
     def start(
-        self, argv: Sequence[str], *, on_output: Callable[[str], None] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[str], None] | None = None,
+        hold_stdin: bool = False,
     ) -> Process:
-        """See Runner."""
-        command = self.begin(argv, on_output=on_output)
+        """See Runner; with ``hold_stdin`` the command's stdin ends with us or the connection."""
+        stdin = subprocess.PIPE if hold_stdin else subprocess.DEVNULL
+        command = self.begin(argv, stdin=stdin, on_output=on_output)
         command.follow()
         return command
 
@@ -253,6 +258,8 @@ class _Command:
         if self._reader is None or not self._reader.is_alive():
             self._stdout.close()
             self._stderr.close()
+            if self._process.stdin:
+                self._process.stdin.close()
 
     def read(self, timeout_s: float, *, until: Callable[[], bool] = lambda: False) -> None:
         """Read what is printed, for a time, to its end, or until a condition holds."""
