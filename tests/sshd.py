@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +44,15 @@ class Sshd:
         """Return the processes that serve connections."""
         return descendants(self.process.pid)
 
+    def left(self) -> list[int]:
+        """Return the processes of commands, which outlive a connection that was cut."""
+        mark = _mark(self.folder).encode()
+        return [pid for pid in _pids() if mark in _read(Path(f"/proc/{pid}/environ")).split(b"\0")]
+
 
 def descendants(pid: int) -> list[int]:
     """Return the processes that a process started, and those that they did."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = _read(Path(f"/proc/{pid}/task/{pid}/children")).split()
     return [pid for child in children for pid in (int(child), *descendants(int(child)))]
 
 
@@ -95,10 +101,12 @@ def sshd(
     config.write_text(
         f"ListenAddress {address}\nPort {port}\nHostKey {folder}/host_key\nPidFile none\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
-        f"PermitRootLogin yes\nSetEnv PATH={folder}/bin:{os.environ['PATH']}\n{options}\n"
+        f"PermitRootLogin yes\n{options}\n"
+        f"SetEnv PATH={folder}/bin:{os.environ['PATH']} {_mark(folder)}\n"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen((PROGRAM, "-D", "-e", "-f", config), stderr=log)
+    server = Sshd(folder=folder, address=address, port=port, process=process)
     try:
         wait_until(
             lambda: _answers(address, port) or process.poll() is not None,
@@ -106,13 +114,29 @@ def sshd(
             deadline_s=30,
         )
         assert process.poll() is None, (folder / "log").read_text()
-        yield Sshd(folder=folder, address=address, port=port, process=process)
+        yield server
     finally:
-        left = descendants(process.pid) if process.poll() is None else []
+        sessions = server.sessions() if process.poll() is None else []
         process.kill()
         process.wait()
-        for pid in left:
-            os.kill(pid, 9)
+        for pid in (*sessions, *server.left()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _mark(folder: Path) -> str:
+    return f"ZCLAB_TEST_SSHD={folder}"
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _read(path: Path) -> bytes:
+    """Return a file of /proc, or nothing where its process is gone or somebody else's."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 def _answers(address: str, port: int) -> bool:

@@ -7,6 +7,8 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,8 +186,13 @@ def test_nothing_goes_on_at_the_other_end_when_this_process_is_killed(
         "time.sleep(1000)"
     )
     assert host.where == "host"  # it has written the configuration
-    argv = (shutil.which("python3") or "python3", "-c", script)
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as killed:
+    argv = (sys.executable, "-c", script)
+    with (
+        tempfile.TemporaryDirectory() as sockets,  # which a killed process cannot clear away
+        subprocess.Popen(
+            argv, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": sockets}
+        ) as killed,
+    ):
         assert killed.stdout
         assert killed.stdout.readline() == b"up\n"
         assert server.sessions()
