@@ -268,6 +268,15 @@ def test_a_login_shell_that_runs_no_command_is_said_to(tmp_path: Path, lets_in: 
         host.run(("true",))
 
 
+def test_an_sshd_that_allows_few_sessions_is_said_to(tmp_path: Path) -> None:
+    with (
+        sshd(tmp_path / "sshd", options="MaxSessions 1") as server,
+        runner_of(server, tmp_path) as host,
+        pytest.raises(CommandError, match=r"host: cannot run true: .*low MaxSessions"),
+    ):
+        host.run(("true",))
+
+
 SUDO = """\
 printf '%s\\n' "$*" >> {folder}/sudo.log
 [ "$1 $2" = "-n --" ] && shift 2 && exec "$@"

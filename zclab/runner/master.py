@@ -122,7 +122,9 @@ class Master:
         if not self._stream.ended:
             return f"no login within {LOGIN_TIMEOUT_S} s"
         exit_status = self._process.wait()
-        errors = self._errors.read_text(errors="replace") if self._errors.exists() else ""
+        errors = ""
+        with suppress(FileNotFoundError):  # who closes the connection removes it
+            errors = self._errors.read_text(errors="replace")
         words = "; ".join(line.strip() for line in errors.splitlines() if line.strip("@ \r"))
         if exit_status < 0:
             return "it was closed"

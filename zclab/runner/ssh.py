@@ -212,6 +212,8 @@ class _Command:
         if self._master.has_ended():
             raise CommandError(self._runner.lost(self._argv, "the connection ended"))
         words = " ".join((self._stdout.before + self._stderr.before).split())
+        if "open refused" in words:
+            words += "; its sshd has a low MaxSessions: zclab takes up to 10 at a time"
         what = f"{self._runner.where}: cannot run {shlex.join(self._argv)}"
         raise CommandError(f"{what}: {words or 'the far shell said nothing'}")
 
