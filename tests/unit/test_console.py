@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from zclab.host.console import MAX_LINES, ConsoleWatch
+from tests.unit.mutations import mutated
+from zclab.host.catalogue import TITLES as CATALOGUE
+from zclab.host.catalogue import Title, title_of
+from zclab.host.console import MAX_CHARACTERS, MAX_LINES, ConsoleWatch, KernelReport, Notice
 
 DATA = Path(__file__).parents[1] / "data" / "console"
 
@@ -24,7 +31,20 @@ TITLES = {
     "invalid opcode: 0000 [#1] PREEMPT SMP": "oops",
     "Unable to handle kernel paging request at virtual address ffff800080000000": "oops",
     "kernel BUG at net/core/skbuff.c:2867!": "bug",
-    "BUG: Bad page state in process vhost-419  pfn:0b2e4": "bug",
+    "BUG: Bad page state in process vhost-419  pfn:0b2e4": "page state",
+    "BUG: Bad page map in process qemu-system-x86  pte:80000000b2e40067 pmd:0b2e5067": "page state",
+    "BUG: Bad rss-counter state mm:00000000 type:MM_ANONPAGES val:1": "page state",
+    "DMAR: [DMA Write NO_PASID] Request device [01:00.0] fault addr 0x7ffdc000 [fault reason 0x05] "
+    "PTE Write access is not set": "iommu fault",
+    "DMAR: [DMA Write] Request device [01:00.0] fault addr 7ffdc000 [fault reason 05] PTE Write "
+    "access is not set": "iommu fault",
+    "DMAR: [DMA Read PASID 0x1] Request device [01:00.0] fault addr 0x0 [fault": "iommu fault",
+    "AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:01:00.0 domain=0x000a address=0x7ffdc000 "
+    "flags=0x0020]": "iommu fault",
+    "vfio-pci 0000:01:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x000a address=0x7ffdc000 "
+    "flags=0x0020]": "iommu fault",
+    "pcieport 0000:00:01.0: AER: PCIe Bus Error: severity=Uncorrected (Non-Fatal), "
+    "type=Transaction Layer": "hardware error",
     "BUG kmalloc-512 (Not tainted): Redzone overwritten": "bug",
     "list_del corruption. prev->next should be ffff88800b2e, but was dead": "list corruption",
     "list_add corruption. next->prev should be prev": "list corruption",
@@ -49,7 +69,40 @@ TITLES = {
     "ODEBUG: free active (active state 0) object: ffff88800b2e": "object leak",
 }
 
+NOTICES = {
+    "e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:": ("fails", "tx hang"),
+    "igb 0000:01:00.0: Detected Tx Unit Hang": ("fails", "tx hang"),
+    "igb 0000:01:00.0 eth0: Reset adapter": ("fails", "nic reset"),
+    "e1000e 0000:01:00.0 eth0: NETDEV WATCHDOG: CPU: 1: transmit queue 0 timed out 5120 ms": (
+        *("fails", "tx hang"),
+    ),
+    "e1000e 0000:01:00.0 eth0 (unregistering): NETDEV WATCHDOG: CPU: 0: transmit queue 0 timed out "
+    "5000 ms": ("fails", "tx hang"),
+    "mp0: NETDEV WATCHDOG: CPU: 1: transmit queue 0 timed out 5120 ms": ("fails", "tx hang"),
+    "NETDEV WATCHDOG: eth0 (e1000e): transmit queue 0 timed out": ("fails", "tx hang"),
+    "Out of memory: Killed process 512 (qemu-system-x86) total-vm:1843200kB": (
+        *("fails", "out of memory"),
+    ),
+    "Memory cgroup out of memory: Killed process 512 (qemu-system-x86) total-vm:1kB": (
+        *("fails", "out of memory"),
+    ),
+    "Out of memory: Killed process 733 (apt-get) total-vm:90112kB": ("noted", "out of memory"),
+    "CPU 0/KVM invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER), order=0, oom_score_adj=0": (
+        *("noted", "out of memory"),
+    ),
+    "page_pool_release_retry() stalled pool shutdown 1 inflight 60 sec": ("noted", "page pool"),
+    "pcieport 0000:00:01.0: PCIe Bus Error: severity=Corrected, type=Physical Layer": (
+        *("noted", "hardware error"),
+    ),
+}
+
 HARMLESS = (
+    "e1000e 0000:01:00.0 eth0: NIC Link is Up 1000 Mbps Full Duplex, Flow Control: None",
+    "DMAR: DRHD base: 0x000000fed90000 flags: 0x1",
+    "AMD-Vi: Interrupt remapping enabled",
+    "pcieport 0000:00:01.0: AER: enabled with IRQ 24",
+    "EDAC MC: Ver: 3.0.0",
+    "zclab[71]: watching for Detected Hardware Unit Hang",
     "Warning: unable to open an initial console.",
     "DMA-API: preallocated 65536 debug entries",
     "DMA-API: debugging enabled by kernel config",
@@ -79,6 +132,120 @@ def test_a_report_is_found_with_and_without_timestamps(prefix: str, title: str, 
 @pytest.mark.parametrize("prefix", ["", "[    0.002345] "])
 def test_a_harmless_line_is_no_report(prefix: str, line: str) -> None:
     assert ConsoleWatch().feed(f"{prefix}{line}\n") is None
+
+
+@pytest.mark.parametrize(("message", "expected"), NOTICES.items())
+@pytest.mark.parametrize("prefix", ["", "[   41.903411] ", "[   41.903411] [    C1] "])
+def test_what_does_not_end_the_run_is_kept_apart(
+    prefix: str, message: str, expected: tuple[str, str]
+) -> None:
+    watch = ConsoleWatch()
+
+    assert watch.feed(f"{prefix}{message}\n") is None
+    (notice,) = watch.taken()
+    assert (notice.severity, notice.kind) == expected
+    assert notice.title == message
+    assert watch.taken() == ()
+
+
+@pytest.mark.parametrize("title", CATALOGUE, ids=lambda title: f"{title.kind}-{title.source}")
+def test_every_row_of_the_catalogue_finds_the_line_that_it_shows(title: Title) -> None:
+    assert title_of(title.example) is title
+
+
+def test_a_kind_means_the_same_whoever_prints_it() -> None:
+    """But memory and hardware, where it matters whose and how badly."""
+    severities: dict[str, set[str]] = {}
+    for title in CATALOGUE:
+        severities.setdefault(title.kind, set()).add(title.severity)
+
+    mixed = {kind for kind, found in severities.items() if len(found) > 1}
+    assert mixed == {"out of memory", "hardware error"}
+
+
+def test_notices_of_one_kind_are_counted() -> None:
+    watch = ConsoleWatch()
+    for lost in range(1, 1001):
+        watch.feed(f"[    1.{lost:06}] net_ratelimit: {lost} callbacks suppressed\n")
+
+    (notice,) = watch.taken()
+    assert str(notice) == "net_ratelimit: 1 callbacks suppressed (1000 times)"
+
+
+OOPS = "BUG: kernel NULL pointer dereference, address: 0000000000000028"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "zclab-host login: ",
+        "zclab-host login: root\rPassword: ",
+        "\x1b[1;1H\x1b[0m",
+        "[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mssh.service\x1b[0m",
+        "\x1b]0;root@host: ~\x07root@host:~# ",
+        "\0\0\x7f",
+        "x" * (3 * MAX_CHARACTERS),
+        "[   12.345600] e1000e 0000:01:00.0 eth0: Detec",
+    ],
+)
+def test_a_report_may_begin_behind_what_was_left_without_a_newline(before: str) -> None:
+    report = ConsoleWatch().feed(f"{before}[   12.345678] {OOPS}\r\n")
+
+    assert report is not None
+    assert (report.kind, report.title) == ("oops", OOPS)
+
+
+def test_a_line_that_shows_an_older_message_is_no_report() -> None:
+    watch = ConsoleWatch()
+
+    assert watch.feed("[   99.000001] e1000e 0000:01:00.0 eth0: up\n") is None
+    assert watch.feed(f"grep found: [   12.345678] {OOPS}\n") is None
+    assert watch.feed(f"[  100.000001] a program says: [   12.345678] {OOPS}\n") is None
+    assert watch.feed(f"login: it was {OOPS}\n") is None
+
+
+def test_a_host_that_boots_again_counts_from_zero() -> None:
+    watch = ConsoleWatch()
+    watch.feed("[  999.000001] reboot: Restarting system\n[    0.000000] Linux version 6.12\n")
+
+    assert watch.feed(f"login: [   12.345678] {OOPS}\n") is not None
+
+
+def test_a_console_without_newlines_takes_no_memory() -> None:
+    watch = ConsoleWatch()
+    for _ in range(2000):
+        watch.feed("0123456789abcdef" * 64)
+
+    assert len(watch._partial) <= MAX_CHARACTERS + 1
+    assert watch.feed("BUG: \n") is None, "the cut is no beginning of a line"
+
+
+CONSOLES = (
+    *((DATA / name).read_text() for name in ("panic.txt", "lockdep.txt", "sysrq-crash.txt")),
+    "".join(f"[  {at:3}.000000] {one.example}\r\n" for at, one in enumerate(CATALOGUE[::-1])),
+)
+
+
+def seen_in(*pieces: str) -> tuple[KernelReport | None, tuple[Notice, ...]]:
+    watch = ConsoleWatch()
+    for piece in pieces:
+        watch.feed(piece)
+    return watch.report, watch.taken()
+
+
+@given(mutated(*CONSOLES), st.lists(st.integers(0, 4000), max_size=6))
+def test_whatever_a_console_says_is_read_alike_in_one_piece_and_in_many(
+    text: str, cuts: list[int]
+) -> None:
+    ends = sorted({0, *cuts, len(text)})
+    pieces = [text[start:end] for start, end in pairwise(ends)]
+
+    report, notices = seen_in(text)
+
+    assert seen_in(*pieces) == (report, notices)
+    for shown in (report.lines if report else (), *(one.title for one in notices)):
+        for line in shown if isinstance(shown, tuple) else (shown,):
+            assert not re.search(r"[\x00-\x08\x1b\ud800-\udfff]", line)
 
 
 def test_a_captured_panic_is_shown_as_far_as_it_came() -> None:

@@ -9,11 +9,17 @@ from typing import cast
 import pytest
 
 from zclab.bench import execute
-from zclab.bench.plan import Boot
-from zclab.errors import LabError, TrialError
+from zclab.bench.execute import Store
+from zclab.bench.guest import RunningGuest
+from zclab.bench.plan import Boot, Planned
+from zclab.errors import CommandError, LabError, TrialError
 from zclab.lab.session import Session
+from zclab.lab.watch import Watcher
+from zclab.model import Workload
 from zclab.netperf import NetperfResult
 from zclab.progress import silent
+from zclab.results import Dimensions, Trial, samples
+from zclab.simulated import STREAM
 from zclab.testing import FakeRunner
 
 
@@ -72,10 +78,95 @@ def test_a_guest_that_does_not_boot_says_why_where_its_boot_has_no_trials_yet(
     monkeypatch.setattr(execute, "running_guest", not_running)
     host = FakeRunner()
     host.expect(("true",))
-    healthy = SimpleNamespace(watcher=SimpleNamespace(error=lambda: None), host=host)
+    watcher = Watcher(abort=host.close)
+    healthy = SimpleNamespace(watcher=watcher, host=host)
     boot = Boot(number=0, mode="vhost", repetition=0, trials=())
 
     with pytest.raises(LabError, match="the guest did not boot"):
         execute.execute(
             cast("Session", healthy), (boot,), cast("execute.Store", SimpleNamespace()), silent
         )
+
+
+HANG = "[   41.9] e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:\n"
+SUPPRESSED = "[   41.9] net_ratelimit: 5 callbacks suppressed\n"
+PLANNED = Planned(
+    dimensions=Dimensions(**STREAM, mode="vhost", boot=0, repetition=0),
+    workload=Workload(name="TCP_STREAM", direction="rx", message_bytes=16384, duration_s=1.0),
+)
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *, before: str, during: str) -> Trial:
+    """Measure a trial while a guest's console says something, and return what came of it."""
+    watcher = Watcher(abort=lambda: None)
+    console = watcher.sink("guest in mode vhost")
+
+    def talking(_guest: RunningGuest, planned: Planned, _store: Store) -> object:
+        console(during)
+        trial = Trial(**dict(planned.dimensions), status="ok", evidence={"host_link": "mp"})
+        return trial, samples(planned.dimensions, {"throughput_mbps": 900.0})
+
+    monkeypatch.setattr(execute, "_measured", talking)
+    guest = SimpleNamespace(session=SimpleNamespace(watcher=watcher))
+    console(before)
+    trial, kept = execute.measure(
+        cast("RunningGuest", guest), PLANNED, cast("Store", SimpleNamespace())
+    )
+    assert bool(kept) == (trial.status == "ok"), "figures go with a trial that means something"
+    return trial
+
+
+def test_a_trial_in_which_the_nic_hangs_is_a_failed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = measured(monkeypatch, before="", during=HANG)
+
+    assert trial.status == "failed"
+    assert trial.reason == (
+        "kernel of the guest in mode vhost: e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:"
+    )
+
+
+def test_what_is_to_be_noted_stands_in_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = measured(monkeypatch, before="", during=SUPPRESSED * 3)
+
+    assert trial.status == "ok"
+    assert trial.evidence == {
+        "host_link": "mp",
+        "kernel_noted": "guest in mode vhost: net_ratelimit: 5 callbacks suppressed (3 times)",
+    }
+
+
+def test_what_went_wrong_before_a_trial_is_noted_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = measured(monkeypatch, before=HANG, during="")
+
+    assert trial.status == "ok"
+    assert "Detected Hardware Unit Hang" in str(trial.evidence["kernel_noted"])
+
+
+def test_trials_of_a_guest_that_was_killed_say_that_memory_ran_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watcher = Watcher(abort=lambda: None)
+    console = watcher.sink("host")
+
+    @contextmanager
+    def dying(_session: Session, _boot: Boot) -> Iterator[None]:
+        console("[   9.1] Out of memory: Killed process 512 (qemu-system-x86) total-vm:1kB\n")
+        yield from ()
+        raise CommandError("the guest does not answer")
+
+    monkeypatch.setattr(execute, "running_guest", dying)
+    host = FakeRunner()
+    host.expect(("true",))
+    stored: list[Trial] = []
+    store = SimpleNamespace(add=lambda trial, _samples: stored.append(trial))
+    boot = Boot(number=0, mode="vhost", repetition=0, trials=(PLANNED,))
+    session = cast("Session", SimpleNamespace(watcher=watcher, host=host))
+
+    execute.execute(session, (boot,), cast("Store", store), silent)
+
+    assert [trial.reason for trial in stored] == [
+        (
+            "kernel of the host: Out of memory: Killed process 512 (qemu-system-x86) "
+            "total-vm:1kB; the guest does not answer"
+        )
+    ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from zclab.bench import inside
+from zclab.bench import inside, states
 from zclab.bench.plan import Order
 from zclab.bench.states import program_files
 from zclab.config import load_lab
@@ -103,6 +103,24 @@ def test_a_kernel_report_on_the_console_ends_the_wait(tmp_path: Path) -> None:
     finally:
         running.process.kill()
         running.process.wait()
+
+
+def test_what_the_kernel_said_before_a_message_is_known_with_it(tmp_path: Path) -> None:
+    hang = "[    9.1] e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:\n"
+    running = said(tmp_path, '{"kind": "trial"}\n{"kind": "end"}\n', hang)
+
+    assert next(running.messages())["kind"] == "trial"
+    ((where, notice),) = running.heard()
+
+    assert (where, notice.severity) == ("host", "fails")
+
+
+def test_no_state_is_kept_in_which_the_nic_hangs(tmp_path: Path) -> None:
+    hang = "[    9.1] e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:\n"
+    running = said(tmp_path, '{"kind": "paused", "at": "host"}\n', hang)
+
+    with pytest.raises(LabError, match=r"kernel of the host: .*Detected Hardware Unit Hang"):
+        states._advance(running, "host", tmp_path / "state")
 
 
 def test_a_run_that_is_stopped_stops_listening(tmp_path: Path) -> None:

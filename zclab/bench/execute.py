@@ -9,6 +9,7 @@ from typing import Protocol
 
 from zclab.bench import integrity
 from zclab.bench.guest import RunningGuest, running_guest
+from zclab.bench.notices import with_notices
 from zclab.bench.plan import Boot, Planned
 from zclab.errors import CommandError, KernelReportError, ParseError, TrialError, ZclabError
 from zclab.host import copies, cpu, memory, netdev
@@ -87,8 +88,9 @@ def execute(
                     done += 1
         except ZclabError as exc:
             status: Status = "invalid" if isinstance(exc, TrialError) else "failed"
+            heard = session.watcher.taken()
             for planned in left:
-                store.add(_failed(planned, str(exc), status=status), ())
+                store.add(*with_notices(_failed(planned, str(exc), status=status), (), heard))
             done += len(left)
             # Where a boot has no trials yet, nothing but the error tells the reason.
             if not planned_boot.trials or not _goes_on(session, exc):
@@ -120,8 +122,17 @@ def measure(
 ) -> tuple[Trial, tuple[Sample, ...]]:
     """Run one trial; one that fails, or that its evidence contradicts, has no figures.
 
-    Raises what ended the guest's life, for the trials that it was still to run, too.
+    So has one during which a kernel said that something went wrong. Raises what ended the guest's
+    life, for the trials that it was still to run, too.
     """
+    before = guest.session.watcher.taken()
+    trial, measured = _measured(guest, planned, store)
+    return with_notices(trial, measured, guest.session.watcher.taken(), before)
+
+
+def _measured(
+    guest: RunningGuest, planned: Planned, store: Store
+) -> tuple[Trial, tuple[Sample, ...]]:
     try:
         window, figures = _observe(guest, planned, store)
         evidence = guest.mode.evidence(guest.session, guest.nic, window)

@@ -10,6 +10,7 @@ from functools import partial
 
 from zclab.bench import cluster
 from zclab.bench.execute import check_features, execute
+from zclab.bench.notices import with_notices
 from zclab.bench.plan import Part, Planned
 from zclab.bench.provenance import seen_on_host
 from zclab.bench.virtual import run_trials
@@ -59,6 +60,7 @@ def run(
         try:
             execute(session, part.boots, store, progress)
         finally:
+            _keep_notices(session, store)
             _keep_guest_console(session, store)
 
 
@@ -142,6 +144,14 @@ def settings_of(lab: Lab) -> dict[str, str | int | bool]:
             found["host_cpus"] = lab.emulator.cpus
             found["accelerator"] = lab.emulator.accelerator
     return found
+
+
+def _keep_notices(session: Session, store: RunDirectory) -> None:
+    """Note with the last trial what kernels said after it."""
+    *others, last = store.results.trials or (None,)
+    heard = session.watcher.taken()
+    if last and heard:
+        store.arrange((*others, with_notices(last, (), (), heard)[0]))
 
 
 def _keep_guest_console(session: Session, store: RunDirectory) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zclab import errors
+from zclab.bench.notices import lines_of
 from zclab.bench.plan import Planned
 from zclab.bench.virtual_lab import VirtualLab
 from zclab.build.cache import Artifact, file_hash, get_or_build, key_of, prune
@@ -177,6 +178,10 @@ def _advance(host: Running, until: str, folder: Path) -> None:
         if message["kind"] == "trial" and message["trial"]["status"] != "ok":
             raise LabError(message["trial"]["reason"])
         said.append(message)
+    failing = [line for line in host.heard() if line[1].severity == "fails"]
+    if failing:
+        # Trials would all start from what is wrong already.
+        raise LabError(f"kernel of the {'; '.join(lines_of(tuple(failing)))}")
     if said[-1].get("at") != until:
         raise LabError(f"the host came to its end before the {until} was ready")
     host.save(folder / STATE)

@@ -11,13 +11,14 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zclab.bench.accounts import counted, with_exact
 from zclab.bench.known import Known, differences, find, forget_oldest, keep, measured_now
+from zclab.bench.notices import with_notices
 from zclab.bench.plan import Planned
 from zclab.bench.states import (
     error_of,
@@ -70,7 +71,8 @@ def run_trial(
                     case "trial":
                         text = (started.folder / ACCOUNTS).read_text()
                         outcome = _outcome(virtual, state, planned, message, text)
-                        return replace(outcome, raw=(*raw, *outcome.raw))
+                        trial, kept = with_notices(outcome.trial, outcome.samples, started.heard())
+                        return Outcome(trial=trial, samples=kept, raw=(*raw, *outcome.raw))
                     case "raw":
                         raw.append((message["name"], message["text"]))
                     case "failed":

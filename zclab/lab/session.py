@@ -23,6 +23,7 @@ from zclab.model import Lab, Switch
 from zclab.netperf import netserver_argv
 from zclab.runner import NetnsRunner, Runner, wait_until
 
+KERNEL_LOG = ("dmesg", "--follow-new")
 LIBVIRT_DEADLINE_S = 90
 """libvirtd's first start on a host takes 12 s of emulation: it asks QEMU what it can do."""
 
@@ -126,7 +127,9 @@ def session(
 
     Its NICs are locked first, and must carry nothing else (``force``: see preflight.check).
     Where a kernel of the lab reports a bug meanwhile, the use ends with KernelReportError, in
-    place of whatever failed because of that. ``console`` is the host's, where it is a file here.
+    place of whatever failed because of that. ``console`` is the host's, where it is a file here; of
+    a host that is far away its kernel's log is followed instead. In virtual time the host is this
+    machine, and its console is watched from outside.
     """
     host = access.host_runner()
     watcher = Watcher(abort=host.close)
@@ -135,6 +138,9 @@ def session(
         stack.callback(host.close)
         if console:
             stack.enter_context(watcher.following("host", console))
+        elif access.endpoint:
+            log = host.start(KERNEL_LOG, on_output=watcher.sink("host"))
+            stack.callback(log.stop)
         try:
             with ExitStack() as undo:
                 prepared = _prepare(lab, access, boot, host, watcher, undo, mtu, offloads, force)

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +27,7 @@ from zclab.errors import KernelReportError, LabError
 from zclab.host.console import ConsoleWatch
 from zclab.lab import machine
 from zclab.lab.machine import KERNEL_COMMAND_LINE, Hardware
+from zclab.lab.watch import Heard
 from zclab.runner import wait_until
 
 ORDER_BYTES = 1 << 16
@@ -81,11 +82,12 @@ class VirtualMachine:
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A started host in virtual time."""
+    """A started host in virtual time; ``watch`` reads its console while messages() is read."""
 
     folder: Path
     process: subprocess.Popen[bytes]
     stop: threading.Event
+    watch: ConsoleWatch = field(default_factory=ConsoleWatch)
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the host says, until it pauses (the last message) or has come to its end.
@@ -93,7 +95,6 @@ class Running:
         Raises LabError where the emulator ends before, where nothing is said any more or where
         ``stop`` is set, and KernelReportError where the host's kernel reports a bug.
         """
-        watch = ConsoleWatch()
         heard_at = time.monotonic()
         with (
             (self.folder / "outbox").open("rb") as outbox,
@@ -103,13 +104,15 @@ class Running:
             while True:
                 ended = self.process.poll() is not None
                 *lines, rest = (rest + outbox.read()).split(b"\n")
+                # Read after the messages: what was printed before one of them is known with it.
+                report = self.watch.feed(console.read())
                 for line in lines:
                     heard_at = time.monotonic()
                     message = json.loads(line)
                     yield message
                     if message["kind"] in {"paused", "end"}:
                         return
-                if report := watch.feed(console.read()):
+                if report:
                     shown = "\n  ".join((report.title, *report.lines))
                     raise KernelReportError(f"the kernel of the host reported: {shown}")
                 if self.stop.is_set():
@@ -121,6 +124,10 @@ class Running:
                         f"the host said nothing for {DEADLINE_S} s\n{self._last_words()}"
                     )
                 time.sleep(POLL_S)
+
+    def heard(self) -> Heard:
+        """Return what the host's kernel said, since this was last asked, that ends nothing."""
+        return tuple(("host", notice) for notice in self.watch.taken())
 
     def save(self, path: Path) -> None:
         """Write the state of a machine that has paused to a file."""

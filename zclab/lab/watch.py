@@ -9,12 +9,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zclab.errors import KernelReportError
-from zclab.host.console import ConsoleWatch, KernelReport
+from zclab.host.console import ConsoleWatch, KernelReport, Notice
 
 SETTLE_S = 1.0
 """How long a report may go on after its first line before the use of the lab ends."""
 
 POLL_S = 0.1
+
+Heard = tuple[tuple[str, Notice], ...]
+"""What kernels said, each with the machine that it is of: ``host``, ``guest in mode vhost``."""
 
 
 class Watcher:
@@ -27,43 +30,41 @@ class Watcher:
         self._abort = abort
         self._lock = threading.Lock()
         self._reports: dict[str, KernelReport] = {}
+        self._watches: list[tuple[str, ConsoleWatch]] = []
         self._timer: threading.Timer | None = None
 
     def sink(self, where: str) -> Callable[[str], None]:
         """Return what takes the console text of a machine as it comes."""
-        watch = ConsoleWatch()
-
-        def feed(text: str) -> None:
-            with self._lock:
-                if report := watch.feed(text):
-                    self._seen(where, report)
-
-        return feed
+        watch = self._watch(where)
+        return lambda text: self._feed(where, watch, text)
 
     @contextmanager
     def following(self, where: str, path: Path) -> Iterator[None]:
         """Watch a console that goes to a file here.
 
-        From its start: a kernel that broke earlier is no place to measure.
+        From its start: a kernel that broke earlier is no place to measure. What it said without
+        being broken, before this, was told to those who used it then.
         """
         stop = threading.Event()
-        sink = self.sink(where)
+        watch = self._watch(where)
 
-        def follow() -> None:
-            with path.open(errors="replace") as file:
+        with path.open(errors="replace") as file:
+            self._feed(where, watch, file.read(), forget=True)
+
+            def follow() -> None:
                 while not stop.is_set():
                     if text := file.read():
-                        sink(text)
+                        self._feed(where, watch, text)
                     else:
                         stop.wait(POLL_S)
 
-        thread = threading.Thread(target=follow, name=f"console {where}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+            thread = threading.Thread(target=follow, name=f"console {where}", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()
 
     def error(self) -> KernelReportError | None:
         """Return what the kernels reported, as an error; None where all are well."""
@@ -76,6 +77,13 @@ class Watcher:
                 for where, report in self._reports.items()
             ]  # fmt: skip
         return KernelReportError("\n".join(parts))
+
+    def taken(self) -> Heard:
+        """Return what kernels said, since this was last asked, that does not end the use."""
+        with self._lock:
+            return tuple(
+                (where, notice) for where, watch in self._watches for notice in watch.taken()
+            )
 
     def settled(self) -> KernelReportError | None:
         """Return what error() does once the consoles have been read to their present end.
@@ -90,6 +98,19 @@ class Watcher:
         with self._lock:
             if self._timer:
                 self._timer.cancel()
+
+    def _watch(self, where: str) -> ConsoleWatch:
+        watch = ConsoleWatch()
+        with self._lock:
+            self._watches.append((where, watch))
+        return watch
+
+    def _feed(self, where: str, watch: ConsoleWatch, text: str, *, forget: bool = False) -> None:
+        with self._lock:
+            if report := watch.feed(text):
+                self._seen(where, report)
+            if forget:
+                watch.taken()
 
     def _seen(self, where: str, report: KernelReport) -> None:
         self._reports[where] = report
