@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,11 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from zclab.errors import ConfigError
-from zclab.labfile import Document, KeyPath, shown_path
+from zclab.labfile import LONGEST_SHOWN, Document, KeyPath, shown_path
 from zclab.model import Value
 from zclab.paths import user_path
-
-LONGEST_SHOWN = 60
 
 Model = TypeVar("Model", bound=Value)
 
@@ -98,7 +97,7 @@ def _explain(
 
 def schema_at(model: type[Value], path: KeyPath) -> dict[str, Any]:
     """Return the part of a model's JSON schema that describes the value at a key path."""
-    root = model.model_json_schema()
+    root = _schema(model)
     schema: dict[str, Any] = root
     for part in path:
         schema = schema["properties"][part] if isinstance(part, str) else schema["items"]
@@ -106,6 +105,11 @@ def schema_at(model: type[Value], path: KeyPath) -> dict[str, Any]:
         if "$ref" in schema:
             schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
     return schema
+
+
+@cache
+def _schema(model: type[Value]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def allowed(schema: dict[str, Any]) -> str:
@@ -129,8 +133,9 @@ def found(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
-        return f"the keys {', '.join(value)}"
-    text = f"'{value}'" if isinstance(value, str) else json.dumps(value)
+        value = list(value)
+        return f"the keys {', '.join(value)}" if value else "no keys"
+    text = f"'{value}'" if isinstance(value, str) and value.isprintable() else json.dumps(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 

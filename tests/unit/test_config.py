@@ -182,10 +182,11 @@ def test_a_wrong_value_or_key(old: str, new: str, error: str) -> None:
             ),
         ),
         ("peer:\n\tnic: x\n", ":2: not YAML: a tab; indent with spaces"),
-        (
-            "a: &x 1\nb: *x\n",
-            (":2: not YAML: aliases (*name) are not supported; write the value out"),
-        ),
+        ("a: *x\n", ":1: not YAML: found undefined alias 'x'"),
+        ("a: 1\n---\nb: 2\n", ":2: not YAML: a second document ('---'); a file has one"),
+        ("a: 1\nb: \0\n", ":2: not YAML: the character U+0000; leave it out"),
+        (b"\xff\xfek\0i\0", ":1: byte 0xff is not UTF-8; save the file as UTF-8"),
+        ('a: "\\U00110000"\n', ": not YAML: an escape or a number in it is out of range"),
         (
             GOOD.replace("e1000e", "!nic e1000e"),
             (":3: emulator.nic: tags (!nic) are not supported; leave it out"),
