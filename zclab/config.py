@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from zclab.errors import ConfigError
-from zclab.labfile import Document
+from zclab.labfile import Document, dotted
 from zclab.model import Emulator, Lab, Value
 from zclab.strict import allowed, find, found, parse, schema_at, yaml_names
 
@@ -26,6 +26,10 @@ def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
     document = Document.read(path)
     if "name" in document.data:
         document.note(("name",), "not a key: a lab is called like its file, or as --name says")
+    peer = document.data.get("peer")
+    if isinstance(peer, dict) and peer.get("endpoint") and peer.get("netns"):
+        text = f"found {found(peer['netns'])}, allowed with an endpoint: null"
+        document.note(("peer", "netns"), f"{text}; there the NIC needs no namespace")
     remedies = {} if name else {"name": "; rename the file, or say --name"}
     lab = parse(document, Lab, {"name": name or path.stem}, remedies)
     _check_files(lab, document)
@@ -73,6 +77,12 @@ def with_overrides(lab: Lab, *, nic: str | None = None, clock: str | None = None
     if lab.emulator and nic is not None:
         emulator = lab.emulator.model_copy(update={"nic": _checked(Emulator, "nic", nic)})
         lab = lab.model_copy(update={"emulator": emulator})
+    mistakes = [f"{dotted(path)}{text}" for path, text in lab.contradictions()]
+    if mistakes:
+        asked = " ".join(
+            f"--{key} {value}" for key, value in (("nic", nic), ("clock", clock)) if value
+        )
+        raise ConfigError("\n".join(f"lab '{lab.name}' with {asked}: {one}" for one in mistakes))
     return lab
 
 

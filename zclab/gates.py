@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from zclab.labfile import Document
-from zclab.model import Clock, Direction, ModeName, Value, WorkloadName
+from zclab.model import (
+    TRANSACTIONS,
+    Clock,
+    Direction,
+    Mistake,
+    ModeName,
+    Value,
+    WorkloadName,
+)
 from zclab.results import METRICS, Dimensions
 from zclab.strict import find, parse
 
@@ -29,6 +38,20 @@ Share = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1
 Floor = Annotated[float, Field(ge=0, description="a number in the metric's unit, 0 or more")]
 
 
+def measured_in(metric: str) -> tuple[WorkloadName, ...]:
+    """Return the workloads that have a metric."""
+    streams: tuple[WorkloadName, ...] = ("TCP_STREAM", "UDP_STREAM")
+    if metric in {"throughput_mbps", "retransmissions"}:
+        return ("TCP_STREAM",)
+    if metric in {"received_mbps", "sent_mbps"}:
+        return ("UDP_STREAM",)
+    if "per_kb" in metric or metric == "copied_bytes_per_payload_byte":
+        return streams
+    if "transaction" in metric or metric.startswith("latency_"):
+        return TRANSACTIONS
+    return (*streams, *TRANSACTIONS)
+
+
 class Gate(Value):
     """A metric, the smallest difference that matters, and where the gate stands.
 
@@ -42,6 +65,21 @@ class Gate(Value):
     mode: ModeName | None = None
     workload: WorkloadName | None = None
     direction: Direction | None = None
+
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
+        if self.workload in TRANSACTIONS and self.direction:
+            yield ("direction",), f"{self.workload} goes both ways; leave direction out"
+        if self.workload and self.workload not in measured_in(self.metric):
+            text = f"{self.workload} has no {self.metric}; allowed with it: "
+            yield ("workload",), f"{text}{', '.join(measured_in(self.metric))}"
+
+    def covers(self, other: Gate) -> bool:
+        """Tell whether this gate judges all that the other one would."""
+        return self.metric == other.metric and all(
+            getattr(self, name) in {None, getattr(other, name)}
+            for name in ("mode", "workload", "direction")
+        )
 
     def fits(self, dimensions: Dimensions, mode: ModeName, metric: str) -> bool:
         """Tell whether this gate judges a metric of a mode in a cell."""
@@ -58,6 +96,15 @@ class Gates(Value):
 
     significance: Share = 0.05
     gates: Annotated[tuple[Gate, ...], Field(min_length=1, description="a list of gates")]
+
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
+        for at, gate in enumerate(self.gates):
+            for earlier, first in enumerate(self.gates[:at]):
+                if first.covers(gate):
+                    text = f"judges nothing: gates[{earlier}] fits all that this one does, and"
+                    yield ("gates", at), f"{text} stands before it"
+                    break
 
     def gate(self, dimensions: Dimensions, mode: ModeName, metric: str) -> Gate | None:
         """Return the first gate that fits, None for a figure that is not judged."""

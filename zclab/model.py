@@ -7,8 +7,9 @@ typo that silently runs another experiment costs a day.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Interface, IPv6Address
-from typing import Annotated, Literal, get_args
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from zclab.cable import unusable
 
 ModeName = Literal["passthrough", "vhost", "zerocopy"]
 WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM", "UDP_RR"]
@@ -38,6 +41,10 @@ Component = Literal[
 """What instructions were for, where all are accounted for: in virtual time, threads apart from what
 interrupts them. ``scheduler`` is the idle loop's own work, not the time it waited."""
 COMPONENTS: tuple[Component, ...] = get_args(Component)
+EMULATED_NICS = ("0000:01:00.0", "0000:02:00.0")
+"""Where an emulated host has its two NICs: each behind a root port of its own."""
+HOST_KEEPS_MIB = 512
+"""What an emulated host needs of its memory for itself."""
 
 
 def _ipv4_interface(text: str) -> str:
@@ -112,10 +119,45 @@ Interface = Annotated[
 ]
 
 
+NetnsName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$"),
+    Field(
+        description="a name such as peer: up to 64 letters, digits, '_', '.', '-', no digit first"
+    ),
+]
+CpuModel = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,=+-]*$"),
+    Field(description="text as for QEMU's -cpu, such as max or EPYC,+svm"),
+]
+
+Mistake = tuple[tuple[str | int, ...], str]
+"""A key path, and what is wrong with what stands there."""
+
+
+class ContradictionError(ValueError):
+    """Values that may each be as they are, and not together."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("; ".join(text for _, text in mistakes))
+        self.mistakes = mistakes
+
+
 class Value(BaseModel):
-    """A frozen value that rejects what it does not know."""
+    """A frozen value that rejects what it does not know, and what contradicts itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def contradictions(self) -> Iterator[Mistake]:
+        """Yield what is wrong with fields that are right one by one."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _without_contradictions(self) -> Self:
+        if mistakes := tuple(self.contradictions()):
+            raise ContradictionError(mistakes)
+        return self
 
 
 class Emulator(Value):
@@ -124,8 +166,18 @@ class Emulator(Value):
     nic: NicModel = "e1000e"
     cpus: Annotated[int, Field(ge=1, le=16)] = 2
     memory_mib: Annotated[int, Field(ge=1024, le=65536)] = 2560
-    cpu_model: str = "max"
+    cpu_model: CpuModel = "max"
     accelerator: Literal["tcg", "kvm", "auto"] = "tcg"
+
+    @property
+    def wants_kvm(self) -> bool:
+        """Whether the CPU model is one that only KVM has."""
+        return self.cpu_model.partition(",")[0] == "host"
+
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
+        if self.wants_kvm and self.accelerator == "tcg":
+            yield ("cpu_model",), "'host' is for KVM and accelerator is tcg; say max"
 
 
 class Endpoint(Value):
@@ -150,7 +202,7 @@ class Peer(Value):
 
     nic: PciAddress
     endpoint: Endpoint | None = None
-    netns: str | None = "peer"
+    netns: NetnsName | None = "peer"
 
 
 class Network(Value):
@@ -169,16 +221,16 @@ class Network(Value):
         """The peer's address without its prefix length."""
         return self.peer.partition("/")[0]
 
-    @model_validator(mode="after")
-    def _two_addresses_of_one_network(self) -> Network:
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
         guest, peer = IPv4Interface(self.guest), IPv4Interface(self.peer)
+        for key, one in (("guest", guest), ("peer", peer)):
+            if problem := unusable(one):
+                yield (key,), f"found '{one}': {problem}"
         if guest.network != peer.network:
-            msg = f"guest {guest} and peer {peer} are not in one network"
-            raise ValueError(msg)
-        if guest == peer:
-            msg = f"guest and peer have the same address {guest}"
-            raise ValueError(msg)
-        return self
+            yield ("guest",), f"guest {guest} and peer {peer} are not in one network"
+        elif guest == peer:
+            yield ("guest",), f"guest and peer have the same address {guest}"
 
 
 class Guest(Value):
@@ -192,15 +244,14 @@ class Guest(Value):
     memory_mib: Annotated[int, Field(ge=128, le=65536)] = 512
     queues: Annotated[int, Field(ge=1, le=16)] = 1
 
-    @model_validator(mode="after")
-    def _a_vcpu_for_each_queue(self) -> Guest:
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
         if self.queues > self.vcpus:
-            msg = (
+            text = (
                 f"queues is {self.queues} and vcpus {self.vcpus}: the guest's driver uses as many "
                 "queues as it has CPUs; give it more vcpus"
             )
-            raise ValueError(msg)
-        return self
+            yield ("queues",), text
 
 
 class Tunables(Value):
@@ -229,23 +280,71 @@ class Lab(Value):
     tunables: Tunables = Tunables()
     clock: Clock = "wall"
 
-    @model_validator(mode="after")
-    def _kind_has_its_section(self) -> Lab:
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
         needed, other = ("emulator", "host") if self.kind == "emulated" else ("host", "emulator")
         if getattr(self, needed) is None:
-            msg = f"a lab of kind {self.kind} needs '{needed}:' with keys below it"
-            raise ValueError(msg)
+            yield ("kind",), f"a lab of kind {self.kind} needs '{needed}:' with keys below it"
         if getattr(self, other) is not None:
-            msg = f"a lab of kind {self.kind} has no use for '{other}'"
-            raise ValueError(msg)
-        return self
+            yield (other,), f"a lab of kind {self.kind} has no use for '{other}'"
+        if self.peer.nic == self.nic and self._one_host:
+            text = f"nic and peer.nic are both {self.nic}: a cable has two ends"
+            yield ("peer", "nic"), text
+        yield from self._addresses_in_use()
+        if self.kind == "ssh" and self.clock == "virtual":
+            text = "found 'virtual', allowed in a lab of kind ssh: wall; only what is emulated has"
+            yield ("clock",), f"{text} a clock that counts instructions"
+        if self.kind == "emulated" and self.emulator:
+            yield from self._emulated(self.emulator)
 
-    @model_validator(mode="after")
-    def _peer_is_another_nic(self) -> Lab:
-        if self.peer.endpoint is None and self.peer.nic == self.nic:
-            msg = f"nic and peer.nic are both {self.nic}: a cable has two ends"
-            raise ValueError(msg)
-        return self
+    @property
+    def _one_host(self) -> bool:
+        """Whether both NICs are in the same host, as far as the file tells."""
+        there = self.peer.endpoint
+        if there is None:
+            return True
+        here = self.host
+        return here is not None and (here.address, here.port) == (there.address, there.port)
+
+    def _addresses_in_use(self) -> Iterator[Mistake]:
+        """Yield where the cable's network is also the way to a host."""
+        network = IPv4Interface(self.network.guest).network
+        for name, endpoint in (("host", self.host), ("peer.endpoint", self.peer.endpoint)):
+            try:
+                used = endpoint is not None and IPv4Address(endpoint.address) in network
+            except ValueError:
+                continue  # a name, or IPv6
+            if endpoint and used:
+                text = f"{network} has {name}.address {endpoint.address} in it"
+                yield ("network", "guest"), f"{text}; nothing else may use the cable's network"
+
+    def _emulated(self, emulator: Emulator) -> Iterator[Mistake]:
+        """Yield what an emulated host cannot be or have."""
+        for path, nic in ((("nic",), self.nic), (("peer", "nic"), self.peer.nic)):
+            if nic not in EMULATED_NICS:
+                has = " and ".join(EMULATED_NICS)
+                yield path, f"found '{nic}', allowed: {has}, which an emulated host has"
+        if self.peer.endpoint:
+            text = "the cable of an emulated host leads to a NIC of its own; leave this out"
+            yield ("peer", "endpoint"), text
+        most_mib = emulator.memory_mib - HOST_KEEPS_MIB
+        if self.guest.memory_mib > most_mib:
+            text = f"found {self.guest.memory_mib}, allowed: up to {most_mib}, for of its "
+            text += f"{emulator.memory_mib} MiB (emulator.memory_mib) the host needs "
+            yield ("guest", "memory_mib"), f"{text}{HOST_KEEPS_MIB} MiB itself"
+        if self.clock == "wall" and self.guest.vcpus > emulator.cpus:
+            text = f"found {self.guest.vcpus}, allowed: up to {emulator.cpus}, for the host has no"
+            yield ("guest", "vcpus"), f"{text} more CPUs (emulator.cpus)"
+        if self.clock == "virtual" and emulator.accelerator == "kvm":
+            text = "found 'kvm', allowed with clock virtual: tcg, auto; KVM counts no instructions"
+            yield ("emulator", "accelerator"), text
+        elif self.clock == "virtual" and emulator.wants_kvm:
+            yield ("emulator", "cpu_model"), "'host' is for KVM, and clock is virtual; say max"
+        slowest = 3 if emulator.nic == "igb" else 4
+        usecs = self.tunables.rx_usecs or 0
+        if usecs == 2 or slowest < usecs < 10:  # noqa: PLR2004 - as their drivers have it
+            text = f"found {usecs}, allowed: {'0, 1, 3' if slowest == 3 else '0, 1, 3, 4'}"  # noqa: PLR2004
+            yield ("tunables", "rx_usecs"), f"{text}, 10 to 10000, by the driver of {emulator.nic}"
 
 
 class Workload(Value):

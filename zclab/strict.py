@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from zclab.errors import ConfigError
 from zclab.labfile import LONGEST_SHOWN, Document, KeyPath, shown_path
-from zclab.model import Value
+from zclab.model import ContradictionError, Value
 from zclab.paths import user_path
 
 Model = TypeVar("Model", bound=Value)
@@ -56,7 +56,12 @@ def parse(
         value = model.model_validate_json(json.dumps({**document.data, **given}))
     except ValidationError as exc:
         for details in _own_mistakes(exc.errors()):
-            document.note(details["loc"], _explain(details, model, given, remedies or {}))
+            error = details.get("ctx", {}).get("error")
+            if isinstance(error, ContradictionError):
+                for path, text in error.mistakes:
+                    document.note((*details["loc"], *path), text)
+            else:
+                document.note(details["loc"], _explain(details, model, given, remedies or {}))
         raise document.error() from exc
     if document.problems:
         raise document.error()

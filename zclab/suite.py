@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from zclab.bench.plan import (
     AMOUNTS,
@@ -29,6 +29,7 @@ from zclab.model import (
     TRANSACTIONS,
     Direction,
     Lab,
+    Mistake,
     ModeName,
     NicModel,
     Switch,
@@ -73,16 +74,26 @@ class Cells(Value):
         """The sizes of messages, with the default where none is given."""
         return self.message_bytes or (DEFAULT_MESSAGE_BYTES[self.workload],)
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Cells:
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
+        yield from repeated(self)
         if self.workload in TRANSACTIONS and self.directions:
-            msg = f"{self.workload} goes both ways; leave directions out"
-            raise ValueError(msg)
+            yield ("directions",), f"{self.workload} goes both ways; leave directions out"
         largest = min(self.mtu) - UDP_HEADER_BYTES
-        if self.workload in DATAGRAMS and max(self.sizes) > largest:
-            msg = f"a datagram in an MTU of {min(self.mtu)} has at most {largest} bytes"
-            raise ValueError(msg)
-        return self
+        if self.workload in DATAGRAMS:
+            for at, size in enumerate(self.sizes):
+                if size > largest:
+                    text = f"found {size}: a datagram in an MTU of {min(self.mtu)} has at most"
+                    yield ("message_bytes", at), f"{text} {largest} bytes"
+
+
+def repeated(value: Value) -> Iterator[Mistake]:
+    """Yield what a value's lists have twice: it would be run once, or count twice."""
+    for name in type(value).model_fields:
+        items = getattr(value, name)
+        for at, item in enumerate(items if isinstance(items, tuple) else ()):
+            if item in items[:at]:
+                yield (name, at), f"the same as {name}[{items.index(item)}]; keep one"
 
 
 class Suite(Value):
@@ -97,6 +108,10 @@ class Suite(Value):
     duration_s: Annotated[float, Field(gt=0, le=3600, description="a time up to 3600 s")]
     warm_up_s: Annotated[int, Field(ge=0, le=600)] = 0
     cells: Annotated[tuple[Cells, ...], Field(min_length=1, description="a list of cells")]
+
+    def contradictions(self) -> Iterator[Mistake]:
+        """See Value."""
+        yield from repeated(self)
 
 
 def load_suite(name_or_path: str) -> Suite:

@@ -65,6 +65,56 @@ def test_gates_without_any_gate_are_refused(tmp_path: Path) -> None:
         load_gates(str(path))
 
 
+def test_a_gate_that_can_judge_nothing_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "gates:\n"
+        "  - {metric: transactions_per_s, min_effect_percent: 2, mode: vhost}\n"
+        "  - metric: transactions_per_s\n"
+        "    min_effect_percent: 5\n"
+        "  - metric: transactions_per_s\n"
+        "    min_effect_percent: 9\n"
+        "    workload: TCP_RR\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_gates(str(path))
+
+    assert str(caught.value).partition("mine.yaml:")[2] == (
+        "5: gates[2]: judges nothing: gates[1] fits all that this one does, and stands before it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "mistake"),
+    [
+        (
+            "metric: latency_p99_us, workload: UDP_RR, direction: rx",
+            "direction: UDP_RR goes both ways; leave direction out",
+        ),
+        (
+            "metric: throughput_mbps, workload: TCP_RR",
+            "workload: TCP_RR has no throughput_mbps; allowed with it: TCP_STREAM",
+        ),
+        (
+            "metric: insns_per_kb_dut, workload: UDP_RR",
+            "workload: UDP_RR has no insns_per_kb_dut; allowed with it: TCP_STREAM, UDP_STREAM",
+        ),
+        (
+            "metric: copied_bytes_per_payload_byte, min_effect: 1e400",
+            "min_effect: found '1e400', allowed: a number in the metric's unit, 0 or more",
+        ),
+    ],
+)
+def test_a_gate_that_contradicts_itself(tmp_path: Path, gate: str, mistake: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"gates:\n  - {{{gate}, min_effect_percent: 2}}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_gates(str(path))
+
+    assert str(caught.value).partition("mine.yaml:")[2] == f"2: gates[0].{mistake}"
+
+
 def test_an_unknown_name_lists_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"no gate 'wal', did you mean 'wall'\?; gates in "):
         load_gates("wal")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from zclab.model import Endpoint, Guest, Lab, Network, Peer, Tunables, Workload
+from zclab.model import Emulator, Endpoint, Guest, Lab, Network, Peer, Tunables, Workload
 
 DUT = "0000:01:00.0"
 PEER = "0000:02:00.0"
@@ -22,6 +23,11 @@ def emulated(**changes: Any) -> Lab:
         "peer": Peer(nic=PEER),
         **changes,
     }
+    return Lab.model_validate(fields)
+
+
+def real(**changes: Any) -> Lab:
+    fields = {"name": "x", "kind": "ssh", "host": {"address": "a"}, "nic": DUT, **changes}
     return Lab.model_validate(fields)
 
 
@@ -79,9 +85,40 @@ def test_a_lab_that_contradicts_itself_is_an_error(changes: dict[str, Any], mess
 
 
 def test_the_same_address_in_another_host_is_another_nic() -> None:
-    lab = emulated(peer=Peer(nic=DUT, endpoint=Endpoint(address="b")))
+    lab = real(peer=Peer(nic=DUT, endpoint=Endpoint(address="b")))
 
     assert lab.nic == lab.peer.nic
+
+
+def test_the_same_address_in_the_same_host_is_the_same_nic() -> None:
+    with pytest.raises(ValidationError, match="a cable has two ends"):
+        real(peer=Peer(nic=DUT, endpoint=Endpoint(address="a")))
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/31", "169.254.1.0/30", "198.17.255.0/24"])
+def test_a_network_with_room_for_two_will_do(network: str) -> None:
+    first, second = (str(one) for one in list(IPv4Network(network))[-3:][:2])
+    length = network.partition("/")[2]
+
+    assert Network(guest=f"{first}/{length}", peer=f"{second}/{length}").guest_ip == first
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-f", "1", "007", "a b", "x" * 65, "p\n"])
+def test_a_namespace_has_a_name_that_ip_takes_for_nothing_else(name: str) -> None:
+    """``ip link set eth0 netns 1`` means the namespace of process 1."""
+    with pytest.raises(ValidationError):
+        Peer(nic=PEER, netns=name)
+
+
+@pytest.mark.parametrize("model", ["", "max\0", "-cpu", "max model", "max;id"])
+def test_a_cpu_model_is_one_word(model: str) -> None:
+    with pytest.raises(ValidationError):
+        Emulator(cpu_model=model)
+
+
+@pytest.mark.parametrize("usecs", [0, 1, 3, 10, 50, 10000])
+def test_what_both_drivers_can_be_told_to_wait(usecs: int) -> None:
+    assert emulated(tunables=Tunables(rx_usecs=usecs)).tunables.rx_usecs == usecs
 
 
 @pytest.mark.parametrize(

@@ -190,17 +190,35 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "mistake"),
     [
-        ("{workload: UDP_RR, directions: [rx]}", "UDP_RR goes both ways; leave directions out"),
         (
-            "{workload: UDP_STREAM, mtu: [9000, 1500], message_bytes: [1473]}",
-            "a datagram in an MTU of 1500 has at most 1472 bytes",
+            "{workload: UDP_RR, directions: [rx]}",
+            "directions: UDP_RR goes both ways; leave directions out",
         ),
+        (
+            "{workload: UDP_STREAM, mtu: [9000, 1500], message_bytes: [64, 1473]}",
+            "message_bytes[1]: found 1473: a datagram in an MTU of 1500 has at most 1472 bytes",
+        ),
+        (
+            "{workload: UDP_STREAM, mtu: [576]}",
+            "message_bytes[0]: found 1472: a datagram in an MTU of 576 has at most 548 bytes",
+        ),
+        ("{workload: TCP_RR, mtu: [1500, 9000, 1500]}", "mtu[2]: the same as mtu[0]; keep one"),
     ],
 )
 def test_what_cannot_be_run_is_refused(tmp_path: Path, cells: str, mistake: str) -> None:
     text = f"repetitions: 1\nduration_s: 1\ncells:\n  - {cells}\n"
 
-    assert mistakes(tmp_path, text) == [f"4: cells[0]: {mistake}"]
+    assert mistakes(tmp_path, text) == [f"4: cells[0].{mistake}"]
+
+
+def test_a_mode_that_is_named_twice_would_be_run_twice(tmp_path: Path) -> None:
+    cell = "  - workload: TCP_RR\n"
+    text = f"modes:\n  - vhost\n  - vhost\nrepetitions: 1\nduration_s: 1\ncells:\n{cell}{cell}"
+
+    assert mistakes(tmp_path, text) == [
+        "3: modes[1]: the same as modes[0]; keep one",
+        "8: cells[1]: the same as cells[0]; keep one",
+    ]
 
 
 def test_options_that_a_suite_says_are_refused_and_its_repetitions_can_be_changed() -> None:
