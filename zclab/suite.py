@@ -17,6 +17,7 @@ from pydantic import Field
 from zclab.bench.plan import (
     AMOUNTS,
     DEFAULT_MESSAGE_BYTES,
+    MTUS,
     UDP_HEADER_BYTES,
     Part,
     plan,
@@ -42,7 +43,7 @@ from zclab.strict import find, parse
 SUITES = Path(__file__).resolve().parent.parent / "suites"
 
 Bytes = Annotated[int, Field(ge=1, le=1 << 20)]
-Mtu = Annotated[int, Field(ge=576, le=16110)]
+Mtu = Annotated[int, Field(ge=MTUS[0], le=MTUS[1])]
 Modes = Annotated[tuple[ModeName, ...], Field(min_length=1, description="a list of modes")]
 Sizes = Annotated[tuple[Bytes, ...], Field(description="a list of sizes in bytes")]
 Mtus = Annotated[tuple[Mtu, ...], Field(min_length=1, description="a list of MTUs in bytes")]

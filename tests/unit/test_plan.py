@@ -226,6 +226,23 @@ def test_the_default_datagram_just_fits() -> None:
     assert plan(EMULATED, modes=MODES, workloads=workloads, mtu=1500)
 
 
+@pytest.mark.parametrize(
+    ("lab", "mtu", "allowed"),
+    [
+        (EMULATED, 9217, "576 to 9216, which igb takes"),
+        (EMULATED, 0, "576 to 9216, which igb takes"),
+        (METAL, 70_000, "576 to 16110"),
+    ],
+)
+def test_an_mtu_that_no_nic_takes_is_refused_before_anything_is_built(
+    lab: Lab, mtu: int, allowed: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(lab, modes=MODES, workloads=select_workloads(names=["TCP_RR"]), mtu=mtu)
+
+    assert str(caught.value) == f"--mtu: found {mtu}, allowed: {allowed}"
+
+
 def test_no_repetition_is_no_run() -> None:
     with pytest.raises(ConfigError, match="--repetitions: 0"):
         plan(EMULATED, modes=MODES, workloads=select_workloads(), repetitions=0)

@@ -19,6 +19,7 @@ from zclab.model import (
     Direction,
     Lab,
     ModeName,
+    NicModel,
     Switch,
     Value,
     Workload,
@@ -75,6 +76,12 @@ class Boot(Value):
     mode: ModeName
     repetition: int
     trials: tuple[Planned, ...]
+
+
+MTUS = (576, 16110)
+"""The smallest and the largest MTU that a cell may have, whatever its NIC takes."""
+LARGEST_MTU: dict[NicModel, int] = {"e1000e": 9212, "igb": 9216}
+"""What the drivers of emulated NICs take."""
 
 
 class Part(Value):
@@ -176,11 +183,15 @@ def plan(
     ``lot`` draws the order of modes and workloads of each repetition, and all its modes have the
     workloads in the same order. Boots are numbered from ``first_boot``.
 
-    Raises ConfigError for a datagram that would be fragmented, for then a cell measures something
-    else than its name says.
+    Raises ConfigError for an MTU that the NIC does not take, and for a datagram that would be
+    fragmented, for then a cell measures something else than its name says.
     """
     if repetitions < 1:
         raise ConfigError(f"--repetitions: {repetitions}: should be 1 or more")
+    largest = LARGEST_MTU[lab.emulator.nic] if lab.emulator else MTUS[1]
+    if not MTUS[0] <= mtu <= largest:
+        whose = f", which {lab.emulator.nic} takes" if lab.emulator else ""
+        raise ConfigError(f"--mtu: found {mtu}, allowed: {MTUS[0]} to {largest}{whose}")
     for workload in workloads:
         if workload.name in DATAGRAMS and workload.message_bytes + UDP_HEADER_BYTES > mtu:
             raise ConfigError(
