@@ -156,6 +156,19 @@ def test_a_failed_trial_has_its_reason_and_its_console(tmp_path: Path) -> None:
     assert "booting" not in text_of(html)
 
 
+def test_a_failed_trial_has_what_its_kernel_said_and_the_console_s_end(tmp_path: Path) -> None:
+    run = sweep()
+    run.add("zerocopy", {}, boot=99, status="failed", reason="the NIC hung")
+    (tmp_path / "raw").mkdir()
+    hang = "[    9.1] igb 0000:01:00.0: Detected Tx Unit Hang\n"
+    (tmp_path / "raw" / "host-console.log").write_text(hang + "x\n" * 500 + "the end\n")
+
+    text = text_of(page(run.results, folder=tmp_path))
+
+    assert "igb 0000:01:00.0: Detected Tx Unit Hang" in text
+    assert "the end" in text
+
+
 def test_a_run_without_failures_shows_no_console(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "host-console.log").write_text("booting\n")

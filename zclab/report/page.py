@@ -162,12 +162,16 @@ def _compared(one: Judged) -> tuple[str, ...]:
 
 
 def _consoles(folder: Path) -> dict[str, str]:
-    """Return of each console the first kernel report, or its last lines where there is none."""
+    """Return of each console the first kernel report, or its last lines where there is none.
+
+    Above those stands what its kernel said that does not end a run.
+    """
     found = {}
     for log in sorted((folder / "raw").glob("*console*.log")):
         text = log.read_text(encoding="utf-8", errors="replace")
         watch = ConsoleWatch()
         report = watch.feed(f"{text}\n")
+        notices = [str(notice) for notice in watch.taken()]
         last = text.splitlines()[-CONSOLE_LINES:]
-        found[log.name] = "\n".join(report.lines if report else last)
+        found[log.name] = "\n".join(report.lines if report else (*notices, *last))
     return found
