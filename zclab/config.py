@@ -26,10 +26,7 @@ def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
     document = Document.read(path)
     if "name" in document.data:
         document.note(("name",), "not a key: a lab is called like its file, or as --name says")
-    peer = document.data.get("peer")
-    if isinstance(peer, dict) and peer.get("endpoint") and peer.get("netns"):
-        text = f"found {found(peer['netns'])}, allowed with an endpoint: null"
-        document.note(("peer", "netns"), f"{text}; there the NIC needs no namespace")
+    _note_useless(document)
     remedies = {} if name else {"name": "; rename the file, or say --name"}
     lab = parse(document, Lab, {"name": name or path.stem}, remedies)
     _check_files(lab, document)
@@ -63,6 +60,22 @@ def _unreadable(name: str, *, or_public: bool) -> str:
     return "" if not path.exists() or os.access(path, os.R_OK) else "allowed: a file to be read"
 
 
+def _note_useless(document: Document) -> None:
+    """Note what a file says of its peer and nothing would come of.
+
+    Here and not in the model, where what a file says cannot be told from a default.
+    """
+    peer = document.data.get("peer")
+    if not isinstance(peer, dict) or not peer.get("endpoint"):
+        return
+    if document.data.get("kind") == "emulated":
+        text = "the cable of an emulated host leads to a NIC of its own; leave this out"
+        document.note(("peer", "endpoint"), text)
+    elif peer.get("netns"):
+        text = f"found {found(peer['netns'])}, allowed with an endpoint: null"
+        document.note(("peer", "netns"), f"{text}; there the NIC needs no namespace")
+
+
 def with_overrides(lab: Lab, *, nic: str | None = None, clock: str | None = None) -> Lab:
     """Return the lab with what the command line says in place of its file."""
     for option, value in (("nic", nic), ("clock", clock)):
@@ -77,6 +90,8 @@ def with_overrides(lab: Lab, *, nic: str | None = None, clock: str | None = None
     if lab.emulator and nic is not None:
         emulator = lab.emulator.model_copy(update={"nic": _checked(Emulator, "nic", nic)})
         lab = lab.model_copy(update={"emulator": emulator})
+    if nic is None and clock is None:
+        return lab
     mistakes = [f"{dotted(path)}{text}" for path, text in lab.contradictions()]
     if mistakes:
         asked = " ".join(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Interface, IPv6Address
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
@@ -307,16 +307,13 @@ class Lab(Value):
         return here is not None and (here.address, here.port) == (there.address, there.port)
 
     def _addresses_in_use(self) -> Iterator[Mistake]:
-        """Yield where the cable's network is also the way to a host."""
-        network = IPv4Interface(self.network.guest).network
+        """Yield where an end of the cable would take the address of a host."""
         for name, endpoint in (("host", self.host), ("peer.endpoint", self.peer.endpoint)):
-            try:
-                used = endpoint is not None and IPv4Address(endpoint.address) in network
-            except ValueError:
-                continue  # a name, or IPv6
-            if endpoint and used:
-                text = f"{network} has {name}.address {endpoint.address} in it"
-                yield ("network", "guest"), f"{text}; nothing else may use the cable's network"
+            for key in ("guest", "peer"):
+                address = getattr(self.network, f"{key}_ip")
+                if endpoint and endpoint.address == address:
+                    text = f"{address} is {name}.address; choose a network that nothing else uses"
+                    yield ("network", key), text
 
     def _emulated(self, emulator: Emulator) -> Iterator[Mistake]:
         """Yield what an emulated host cannot be or have."""
@@ -324,9 +321,6 @@ class Lab(Value):
             if nic not in EMULATED_NICS:
                 has = " and ".join(EMULATED_NICS)
                 yield path, f"found '{nic}', allowed: {has}, which an emulated host has"
-        if self.peer.endpoint:
-            text = "the cable of an emulated host leads to a NIC of its own; leave this out"
-            yield ("peer", "endpoint"), text
         most_mib = emulator.memory_mib - HOST_KEEPS_MIB
         if self.guest.memory_mib > most_mib:
             text = f"found {self.guest.memory_mib}, allowed: up to {most_mib}, for of its "

@@ -200,14 +200,13 @@ def test_an_address_that_no_end_of_the_cable_can_have(
 @pytest.mark.parametrize(
     ("address", "whose"), [("10.1.0.5", "host"), ("10.1.0.6", "peer.endpoint")]
 )
-def test_the_cable_is_not_the_way_to_a_host(address: str, whose: str) -> None:
-    mine = "192.0.2.77"
-
-    assert mistakes(SSH.replace(address, mine)) == [
-        (
-            f"12: network.guest: 192.0.2.0/24 has {whose}.address {mine} in it; nothing else may "
-            "use the cable's network"
-        )
+@pytest.mark.parametrize(("taken", "where"), [("192.0.2.2", "12: network.guest"),
+                                              ("192.0.2.1", "13: network.peer")])  # fmt: skip
+def test_the_cable_takes_no_host_s_address(
+    address: str, whose: str, taken: str, where: str
+) -> None:
+    assert mistakes(SSH.replace(address, taken)) == [
+        f"{where}: {taken} is {whose}.address; choose a network that nothing else uses"
     ]
 
 
