@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ MAX_DEPTH = 32
 LONGEST_SHOWN = 60
 MERGE = "<<"
 HOLDER = "x-"
+
+_LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""As YAML counts lines."""
 
 KeyPath = tuple[str | int, ...]
 
@@ -194,7 +198,7 @@ def _compose(text: str, shown: str) -> yaml.Node | None:
         where = f"{shown}:{mark.line + 1}" if mark else shown
         raise ConfigError(f"{where}: not YAML: {_syntax_problem(exc, text)}") from exc
     except yaml.reader.ReaderError as exc:
-        line = text.count("\n", 0, exc.position) + 1
+        line = len(_LINE_END.split(text[: exc.position]))
         found = f"the character U+{int(exc.character):04X}"
         raise ConfigError(f"{shown}:{line}: not YAML: {found}; leave it out") from exc
     except (ValueError, OverflowError) as exc:
@@ -207,7 +211,7 @@ def _compose(text: str, shown: str) -> yaml.Node | None:
 
 def _syntax_problem(exc: yaml.MarkedYAMLError, text: str) -> str:
     mark = exc.problem_mark
-    if mark and "\t" in text.split("\n")[mark.line][: mark.column + 1]:
+    if mark and "\t" in _LINE_END.split(text)[mark.line][: mark.column + 1]:
         return "a tab; indent with spaces"
     if exc.problem == "but found another document":
         return "a second document ('---'); a file has one"

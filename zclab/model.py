@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -136,12 +137,15 @@ Mistake = tuple[tuple[str | int, ...], str]
 """A key path, and what is wrong with what stands there."""
 
 
+COLLECTING = "collecting"
+"""The context in which a value may contradict itself: who validates in it asks for all mistakes."""
+
+
 class ContradictionError(ValueError):
     """Values that may each be as they are, and not together."""
 
     def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
         super().__init__("; ".join(text for _, text in mistakes))
-        self.mistakes = mistakes
 
 
 class Value(BaseModel):
@@ -153,9 +157,20 @@ class Value(BaseModel):
         """Yield what is wrong with fields that are right one by one."""
         yield from ()
 
+    def all_contradictions(self) -> Iterator[Mistake]:
+        """Yield its own contradictions, and those of the values in it."""
+        yield from self.contradictions()
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            items = enumerate(value) if isinstance(value, tuple) else ()
+            for path, one in (((name,), value), *(((name, at), item) for at, item in items)):
+                if isinstance(one, Value):
+                    for below, text in one.all_contradictions():
+                        yield (*path, *below), text
+
     @model_validator(mode="after")
-    def _without_contradictions(self) -> Self:
-        if mistakes := tuple(self.contradictions()):
+    def _without_contradictions(self, info: ValidationInfo) -> Self:
+        if info.context != COLLECTING and (mistakes := tuple(self.contradictions())):
             raise ContradictionError(mistakes)
         return self
 

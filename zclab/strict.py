@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from zclab.errors import ConfigError
 from zclab.labfile import LONGEST_SHOWN, Document, KeyPath, shown_path
-from zclab.model import ContradictionError, Value
+from zclab.model import COLLECTING, Value
 from zclab.paths import user_path
 
 Model = TypeVar("Model", bound=Value)
@@ -53,16 +53,14 @@ def parse(
     """
     given = given or {}
     try:
-        value = model.model_validate_json(json.dumps({**document.data, **given}))
+        text = json.dumps({**document.data, **given})
+        value = model.model_validate_json(text, context=COLLECTING)
     except ValidationError as exc:
         for details in _own_mistakes(exc.errors()):
-            error = details.get("ctx", {}).get("error")
-            if isinstance(error, ContradictionError):
-                for path, text in error.mistakes:
-                    document.note((*details["loc"], *path), text)
-            else:
-                document.note(details["loc"], _explain(details, model, given, remedies or {}))
+            document.note(details["loc"], _explain(details, model, given, remedies or {}))
         raise document.error() from exc
+    for path, mistake in value.all_contradictions():
+        document.note(path, mistake)
     if document.problems:
         raise document.error()
     return value

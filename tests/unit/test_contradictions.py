@@ -168,8 +168,11 @@ def test_virtual_time_needs_an_emulator_that_counts() -> None:
 def test_all_that_contradicts_is_told_at_once() -> None:
     text = EMULATED.replace("memory_mib: 512", "memory_mib: 4096").replace("vcpus: 1", "vcpus: 4")
     text = text.replace("02:00.0", "05:00.0").replace("rx_usecs: 50", "rx_usecs: 2")
+    text = text.replace("192.0.2.1", "192.0.3.1").replace("cpu_model: max", "cpu_model: host")
 
-    assert [line.partition(":")[0] for line in mistakes(text)] == ["11", "17", "18", "20"]
+    lines = [line.partition(":")[0] for line in mistakes(text)]
+
+    assert lines == ["7", "11", "14", "17", "18", "20"]
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,16 @@ def test_an_alias_that_cannot_be(text: str, mistake: str) -> None:
     assert any(line.startswith(mistake) for line in mistakes(text))
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\x85", "\u2028"])
+def test_lines_are_counted_as_yaml_does(end: str) -> None:
+    assert mistakes(f"kind: emulated{end}peer:{end}\tnic: x{end}") == [
+        "3: not YAML: a tab; indent with spaces"
+    ]
+    assert mistakes(f"kind: emulated{end}nic: \0{end}") == [
+        "2: not YAML: the character U+0000; leave it out"
+    ]
+
+
 @pytest.mark.parametrize("shape", ["[{}]", "{{<<: [{}]}}"])
 def test_ten_lines_that_stand_for_billions_are_refused(shape: str) -> None:
     ten = {at: shape.format(", ".join([f"*x{at - 1}"] * 10)) for at in range(1, 12)}
