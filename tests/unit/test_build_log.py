@@ -71,7 +71,8 @@ def test_an_explained_failure_names_the_patch_and_the_log(
 ) -> None:
     """The log is where the message says, although the build's own folder is gone by then."""
     monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / "cache"))
-    patch = Patch(path=tmp_path / "0007-dummy.patch", touched=(DUMMY,))
+    path = tmp_path / "0007-dummy.patch"
+    patch = Patch(name=path.name, path=path, content=b"", touched=(DUMMY,))
     series = Series(folder=tmp_path, patches=(patch,), hash="x")
     log = tmp_path / "log"
     argv = ("sh", "-c", 'cat "$0"; exit 2', str(DATA / "log-syntax-error"))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
-from zclab.build.series import NO_SERIES, apply_series, read_series, touched_files
+from tests.unit.mutations import mutated_bytes
+from zclab.build.series import NO_SERIES, apply_series, copy_touched, read_series
 from zclab.errors import BuildError, ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -71,21 +78,6 @@ def test_a_series_knows_its_patches_and_their_files(folder: Path) -> None:
     assert series.touching("net/one.c") == ("1.patch",)
 
 
-def test_lines_of_a_hunk_that_look_like_headers_are_not_files() -> None:
-    """A removed line ``-- one`` reads ``--- one`` in a patch."""
-    assert touched_files(CHANGE) == ("net/one.c",)
-
-
-def test_a_time_after_a_name_is_not_part_of_it() -> None:
-    assert touched_files("--- a/net/x.c\t2026-11-22\n+++ b/net/x.c\t2026-11-23\n") == ("net/x.c",)
-
-
-def test_a_rename_touches_both_names() -> None:
-    renamed = "diff --git a/x.c b/y.c\nrename from net/x.c\nrename to net/y.c\n"
-
-    assert touched_files(renamed) == ("net/x.c", "net/y.c")
-
-
 def test_the_hash_is_over_content_and_order(folder: Path) -> None:
     before = read_series(folder).hash
     (folder / "series").write_text("1.patch\n2.patch\n")
@@ -131,6 +123,8 @@ def test_a_series_applies_in_order(folder: Path, tree: Path) -> None:
 
 
 def test_an_offset_is_fine(folder: Path, tree: Path) -> None:
+    """But where a hunk has the first line of its file, that has to be the first line."""
+    (folder / "1.patch").write_text(CHANGE.replace("@@ -1,3 +1,3 @@", "@@ -4,3 +4,3 @@"))
     (tree / "net/one.c").write_text("more\n" * 9 + "first\n-- one\nlast\n")
     apply_series(read_series(folder), tree, target="that tree")
 
@@ -174,3 +168,182 @@ def test_a_patch_to_a_file_that_is_gone_names_the_file(folder: Path, tree: Path)
 @pytest.mark.parametrize("name", ["emulator-patches"])
 def test_the_series_of_this_repository_can_be_read(name: str) -> None:
     assert read_series(ROOT / name).patches
+
+
+def test_the_series_of_the_kernel_has_the_key_that_its_text_gives() -> None:
+    """Decoding must not make another kernel of the same plain patches."""
+    folder = ROOT / "kernel-patches" / "6.12"
+    series = read_series(folder)
+    text = b"".join((folder / name).read_bytes() for name in _names(folder / "series"))
+
+    assert series.hash == hashlib.sha256(text).hexdigest()[:16]
+
+
+def _names(series: Path) -> list[str]:
+    return [line for line in series.read_text().splitlines() if not line.startswith("#")]
+
+
+def write(folder: Path, series: bytes, **patches: str) -> Path:
+    """Write a series file, and CHANGE under each name that it may have."""
+    (folder / "series").write_bytes(series)
+    for name, text in patches.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+STRIPPED = CHANGE.replace(" a/", " ").replace(" b/", " ").replace("diff --git", "diff")
+DEEP = CHANGE.replace(" a/", " a/linux/").replace(" b/", " b/linux/")
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "text"),
+    [
+        (b"fix#123.patch", "fix#123.patch", CHANGE),
+        (b"fix.patch -p0", "fix.patch", STRIPPED),
+        (b"fix.patch -p2", "fix.patch", DEEP),
+        (b"fix.patch -pab", "fix.patch", CHANGE),
+        (b"fix.patch\t-p1\t# caf\xe9", "fix.patch", CHANGE),
+        (b" fix.patch # why -R not", "fix.patch", CHANGE),
+        (b"fix.patch\r\n\r\n# comment\r", "fix.patch", CHANGE),
+        (b"\xef\xbb\xbffix.patch", "fix.patch", CHANGE),
+        (b"bugfix/all/fix.patch", "bugfix/all/fix.patch", CHANGE),
+        (b"../fix.patch", "../fix.patch", CHANGE),
+        (b"caf\xe9.patch", os.fsdecode(b"caf\xe9.patch"), CHANGE),
+    ],
+)
+def test_a_series_file_is_read_as_quilt_reads_it(
+    folder: Path, tree: Path, line: bytes, name: str, text: str
+) -> None:
+    series = read_series(write(folder, line + b"\n", **{name: text}))
+    apply_series(series, tree, target="that tree")
+
+    assert [name] == [patch.name for patch in series.patches]
+    assert "-- two" in (tree / "net/one.c").read_text()
+
+
+def test_the_line_of_a_patch_says_what_it_was_read_from(folder: Path) -> None:
+    text = "1.patch\n2.patch -p0 -R\n"
+    series = read_series(write(folder, b"1.patch # why\n2.patch -R -p0\n"))
+
+    assert [patch.line for patch in series.patches] == text.splitlines()
+    assert read_series(write(folder, text.encode())).hash == series.hash
+
+
+def test_a_patch_can_be_taken_back(folder: Path, tree: Path) -> None:
+    before = (tree / "net/one.c").read_text()
+    shutil.copy(folder / "1.patch", folder / "3.patch")
+    series = read_series(write(folder, b"1.patch\n3.patch -R\n"))
+    apply_series(series, tree, target="that tree")
+
+    assert (tree / "net/one.c").read_text() == before
+    assert read_series(write(folder, b"1.patch\n3.patch\n")).hash != series.hash
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"1.patch\n\n1.patch\n", r"series:3: 1\.patch: is in line 1, too; drop one"),
+        (b"my 1.patch\n", r"series:1: my: found '1\.patch' behind the name, allowed: -pNUMBER"),
+        (b"1.patch -p\n", r"series:1: 1\.patch: found '-p' behind"),
+        (b"1.patch --dry-run\n", r"found '--dry-run' behind"),
+        (b"1.patch -p9\n", r"series:1: 1\.patch: "),
+        (b"../none.patch\n", r"series:1: \.\./none\.patch: No such file"),
+        (b"/none.patch\n", r"series:1: /none\.patch: No such file"),
+        (b".\n", r"series:1: \.: Is a directory"),
+        (b"x" * 300 + b"\n", r"series:1: x*: File name too long"),
+        ("1.patch\n".encode("utf-16"), r"series:1: "),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_named(folder: Path, line: bytes, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_series(write(folder, line))
+
+
+@pytest.mark.parametrize("name", ["series", "mine.series"])
+def test_a_series_file_itself_is_taken(folder: Path, name: str) -> None:
+    wanted = read_series(folder)
+    (folder / "series").rename(folder / name)
+
+    assert read_series(folder / name) == wanted
+
+
+def test_what_git_format_patch_wrote_is_taken_in_order(folder: Path) -> None:
+    (folder / "series").unlink()
+    (folder / "1.patch").rename(folder / "v2-0001-net-say-two.patch")
+    (folder / "2.patch").rename(folder / "v2-0002-net-add-another.patch")
+    (folder / "v2-0000-cover-letter.patch").write_text("Subject: [PATCH v2 0/2] net\n")
+
+    names = [patch.name for patch in read_series(folder).patches]
+    assert names == ["v2-0001-net-say-two.patch", "v2-0002-net-add-another.patch"]
+
+    (folder / "0001-net-say-two.patch").write_text(CHANGE)
+    with pytest.raises(ConfigError, match="one a line, in the order in which they apply"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("cover", [True, False])
+def test_a_mailbox_is_taken(tree: Path, tmp_path: Path, *, cover: bool) -> None:
+    """As `b4 am` and `git format-patch --stdout` write it."""
+    line = "From 0123456789 Mon Sep 17 00:00:00 2001\nFrom: dev@example.org\n"
+    mails = [f"{line}{text.partition(chr(10))[2]}" for text in ("\n" + ADDITION, CHANGE)]
+    if cover:
+        mails.insert(0, f"{line}Subject: [PATCH v2 0/2] net: two things\n\nThey are good.\n")
+    mailbox = tmp_path / "v2_dev.mbx"
+    mailbox.write_text("\n".join(mails))
+    series = read_series(mailbox)
+    apply_series(series, tree, target="that tree")
+
+    assert (tree / "net/new.c").read_text() == "new\n"
+    assert series.touching("net/one.c") == (f"v2_dev.mbx:{len(mails)}",)
+    assert series.folder is None
+
+    mailbox.write_text(f"{line}Subject: [PATCH 1/2] net: say\n\nnothing\n")
+    with pytest.raises(ConfigError, match=r"mail 1 \(\[PATCH 1/2\] net: say\).* is it a patch"):
+        read_series(mailbox)
+
+
+def test_a_patch_is_a_series_of_one(folder: Path) -> None:
+    (folder / "only.patch.gz").write_bytes(gzip.compress(ADDITION.encode()))
+
+    assert read_series(folder / "only.patch.gz").touched == {"net/new.c"}
+
+
+@pytest.mark.parametrize("name", ["none", "x" * 300])
+def test_a_series_that_is_not_there_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot read the series"):
+        read_series(tmp_path / name)
+
+
+def test_a_patch_behind_a_symlink_of_the_tree_is_refused(
+    folder: Path, tree: Path, tmp_path: Path
+) -> None:
+    """The file is anyone's; a copy of it in the work tree's place would be written to."""
+    shutil.move(tree / "net", tmp_path / "mine")
+    (tree / "net").symlink_to(tmp_path / "mine")
+    (tmp_path / "scratch").mkdir()
+
+    with pytest.raises(BuildError, match=r"changes net/.*, but net is a symlink"):
+        copy_touched(read_series(folder), tree, tmp_path / "scratch")
+
+
+def test_a_symlink_that_a_series_touches_is_copied_as_one(
+    folder: Path, tree: Path, tmp_path: Path
+) -> None:
+    (tree / "net/new.c").symlink_to("/nowhere")
+    (tmp_path / "scratch").mkdir()
+    copy_touched(read_series(folder), tree, tmp_path / "scratch")
+
+    assert (tmp_path / "scratch/net/new.c").readlink() == Path("/nowhere")
+
+
+@settings(max_examples=150)  # each of which is some processes
+@given(
+    lines=mutated_bytes(b"# base: 6.12\n1.patch -p1 # one\n\n2.patch\t-p0\n", b"1.patch -R\r\n"),
+    mailbox=mutated_bytes(f"From 01 Mon Sep 17 00:00:00 2001\n{CHANGE}\n{CHANGE}".encode()),
+)
+def test_any_series_is_read_or_refused(lines: bytes, mailbox: bytes, folder: Path) -> None:
+    (folder / "v2.mbx").write_bytes(mailbox)
+    for path in (write(folder, lines), folder / "v2.mbx"):
+        with suppress(ConfigError):
+            assert read_series(path).hash

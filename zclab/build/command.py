@@ -101,6 +101,20 @@ def output_of(argv: Sequence[str], *, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def run_git(
+    *words: str, cwd: Path, env: Mapping[str, str], stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a quick git command to its end, well or not; BuildError where there is no git.
+
+    Names of files and what is in them need not be text, so all of it is bytes.
+    """
+    argv = ("git", *words)
+    try:
+        return subprocess.run(argv, cwd=cwd, env=env, input=stdin, capture_output=True, check=False)
+    except FileNotFoundError as exc:
+        raise missing("git") from exc
+
+
 def missing(tool: str) -> BuildError:
     """Return the error for a tool that is not installed."""
     return BuildError(f"{tool}: not installed; run ./bootstrap, which installs what builds need")

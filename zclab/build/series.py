@@ -1,38 +1,61 @@
-"""Patch series: a folder with a quilt-style ``series`` file and the patches that it names."""
+"""Patch series: a quilt-style ``series`` file with the patches that it names, or a mailbox."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zclab.build.command import build_env, missing
+from zclab.build.patchfile import (
+    apply_patch,
+    decoded,
+    read_patch_file,
+    split_mails,
+    touched_files,
+)
 from zclab.errors import BuildError, ConfigError
 
-_HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-_HUNK_LINES = 20
 _BASE = re.compile(r"# base: (\S+)")
-_FILE = re.compile(r"(?:---|\+\+\+) [^/\s]+/([^\t]+)(?:\t.*)?|rename (?:from|to) (.+)")
+_COMMENT = re.compile(r"(?:^|[ \t])#.*")
+_STRIP = re.compile(r"-p(\d{1,3}|ab)")
+_DIFF = re.compile(rb"^(?:diff --git \S|--- \S)", re.MULTILINE)
+_SUBJECT = re.compile(rb"^Subject:[ \t]*(.*)", re.MULTILINE | re.IGNORECASE)
+_COVER = re.compile(rb"\[[^\]]*\b0+/\d+\]")
+_NUMBERED = re.compile(r"((?:v\d+-)?)(\d{4})-.*\.patch")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """One patch, and the files that it touches, as paths in the source tree."""
+    """One patch: its content as git applies it, and the files that it touches in the source tree.
 
+    ``name`` is what the series calls it, ``strip`` how many folders of each file's name go, as
+    with ``-p1``, and ``reverse`` says that it is taken back, as with ``-R``.
+    """
+
+    name: str
     path: Path
+    content: bytes
     touched: tuple[str, ...]
+    strip: int = 1
+    reverse: bool = False
+
+    @property
+    def line(self) -> str:
+        """The line of a ``series`` file that says the same."""
+        options = (f" -p{self.strip}" if self.strip != 1 else "") + (" -R" if self.reverse else "")
+        return self.name + options
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
     """Patches in the order in which they apply; ``hash`` is over their content.
 
-    ``base`` is the version of the source that they were made for, empty where a line
-    ``# base: VERSION`` of the series does not say.
+    ``folder`` is where they and fragments for them are, None for a mailbox. ``base`` is the version
+    of the source that they were made for, empty where a line ``# base: VERSION`` does not say.
     """
 
     folder: Path | None
@@ -58,30 +81,29 @@ SERIES_FILE = "series"
 NO_SERIES = Series(folder=None, patches=(), hash="none")
 
 
-def read_series(folder: Path | None) -> Series:
+def read_series(path: Path | None) -> Series:
     """Read a series; with None, the one that has no patches.
 
-    Raises ConfigError that names file and line where the series names a patch that is not there.
+    ``path`` is a folder with a file ``series`` or with what `git format-patch` wrote, that file
+    itself, a mailbox, or one patch. Raises ConfigError that names file and line where the series
+    names a patch that is not there, or one that is none.
     """
-    if folder is None:
+    if path is None:
         return NO_SERIES
-    listed = folder / SERIES_FILE
     try:
-        lines = listed.read_text().splitlines()
+        if path.is_dir():
+            listed = path / SERIES_FILE
+            return _listed(listed, listed.read_bytes() if listed.exists() else _numbered(path))
+        content = read_patch_file(path)
     except OSError as exc:
-        raise ConfigError(f"{listed}: cannot read the series: {exc.strerror}") from exc
-    named = [(n, line.partition("#")[0].strip()) for n, line in enumerate(lines, 1)]
-    patches = tuple(_read_patch(listed, number, name) for number, name in named if name)
-    digest = hashlib.sha256()
-    for patch in patches:
-        digest.update(patch.path.read_bytes())
-    bases = [found[1] for line in lines if (found := _BASE.fullmatch(line.strip()))]
-    return Series(
-        folder=folder,
-        patches=patches,
-        hash=digest.hexdigest()[:16],
-        base=bases[0] if bases else "",
-    )
+        raise ConfigError(f"{path}: cannot read the series: {exc.strerror}") from exc
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+    if content.startswith(b"From "):
+        return _series(None, tuple(_mails(path, content)))
+    if _DIFF.search(content):
+        return _series(None, (_patch(path.name, path, content, where=str(path)),))
+    return _listed(path, content)
 
 
 def apply_series(series: Series, tree: Path, *, target: str) -> None:
@@ -93,96 +115,125 @@ def apply_series(series: Series, tree: Path, *, target: str) -> None:
     if series.base:
         target += f" (the series is for {series.base})"
     for patch in series.patches:
-        _apply(patch, tree, target)
-
-
-def touched_files(patch: str) -> tuple[str, ...]:
-    """Return the files that a patch in unified format touches, without their first folder."""
-    names: dict[str, None] = {}
-    for line in _headers(patch):
-        if found := _FILE.fullmatch(line):
-            names[found[1] or found[2]] = None
-    return tuple(names)
-
-
-def first_rejection(output: str, tree: Path) -> str:
-    """Return the first hunk that did not apply, for an error.
-
-    ``patch`` leaves it in ``tree``, in a file named after the one to patch, and prints::
-
-        patching file drivers/net/tun.c
-        Hunk #2 FAILED at 107.
-        1 out of 2 hunks FAILED -- saving rejects to file drivers/net/tun.c.rej
-    """
-    name = "(no file)"
-    lines = output.splitlines()
-    for number, line in enumerate(lines):
-        if line.startswith("patching file "):
-            name = line.removeprefix("patching file ").strip("'")
-        elif line.startswith("can't find file to patch"):
-            wanted = touched_files("\n".join(part.removeprefix("|") for part in lines[number:]))
-            return f"{wanted[0] if wanted else name}: no such file in that tree"
-        elif found := re.match(r"Hunk #(\d+) FAILED at (\d+)", line):
-            hunk = _rejected_hunk(tree / f"{name}.rej")
-            return f"{name}, hunk {found[1]}, at line {found[2]}:\n{hunk}"
-    return "\n".join(lines[-10:]) or "(patch printed nothing)"
-
-
-def _read_patch(listed: Path, number: int, name: str) -> Patch:
-    where = f"{listed}:{number}"
-    if name.endswith(" -p1"):
-        name = name.removesuffix(" -p1").rstrip()
-    path = listed.parent / name
-    try:
-        text = path.read_text(errors="replace")
-    except OSError as exc:
-        raise ConfigError(
-            f"{where}: {name}: {exc.strerror}; add the patch or drop the line"
-        ) from exc
-    touched = touched_files(text)
-    if not touched:
-        raise ConfigError(f"{where}: {name}: no change to any file in it; is it a patch?")
-    return Patch(path=path, touched=touched)
-
-
-def _headers(patch: str) -> Iterator[str]:
-    """Yield a patch's lines but those of its hunks, which can look like anything."""
-    old = new = 0
-    for line in patch.splitlines():
-        if old > 0 or new > 0:
-            old -= line[:1] in {" ", "-", ""}
-            new -= line[:1] in {" ", "+", ""}
-        elif found := _HUNK.match(line):
-            old, new = int(found[1] or 1), int(found[2] or 1)
-        else:
-            yield line
-
-
-def _apply(patch: Patch, tree: Path, target: str) -> None:
-    argv = ["patch", "-p1", "--fuzz=0", "--batch", "--forward", "--no-backup-if-mismatch"]
-    argv += [f"--directory={tree}", f"--input={patch.path.absolute()}"]
-    try:
-        done = subprocess.run(argv, env=build_env(), capture_output=True, text=True, check=False)
-    except FileNotFoundError as exc:
-        raise missing("patch") from exc
-    if done.returncode:
-        raise BuildError(
-            f"{patch.path}: does not apply to {target}: {first_rejection(done.stdout, tree)}\n"
-            "Bring the series up to that version: in a git tree of it `git am` the patches "
-            "before this one, fix this one, and write the series anew with `git format-patch`"
-        )
-
-
-def _rejected_hunk(rejects: Path) -> str:
-    lines = rejects.read_text(errors="replace").splitlines() if rejects.is_file() else []
-    starts = [n for n, line in enumerate(lines) if line.startswith("@@ ")] + [len(lines)]
-    hunk = lines[starts[0] : starts[1]][:_HUNK_LINES] if len(starts) > 1 else ["(not printed)"]
-    return "\n".join(f"  {line}" for line in hunk)
+        why = apply_patch(patch.content, tree, strip=patch.strip, reverse=patch.reverse)
+        if why:
+            raise BuildError(
+                f"{patch.path}: does not apply to {target}: {why}\n"
+                "Bring the series up to that version: in a git tree of it `git am` the patches "
+                "before this one, fix this one, and write the series anew with `git format-patch`"
+            )
 
 
 def copy_touched(series: Series, source: Path, scratch: Path) -> None:
-    """Copy the files that a series touches, where they exist, from a tree to an empty one."""
-    for name in series.touched:
-        if (source / name).is_file():
-            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / name, scratch / name)
+    """Copy the files that a series touches, where they exist, from a tree to an empty one.
+
+    Raises BuildError for a file behind a symlink of the tree: it may be anyone's.
+    """
+    for name in sorted(series.touched):
+        for folder in Path(name).parents[:-1]:
+            if (source / folder).is_symlink():
+                raise BuildError(
+                    f"{series.touching(name)[0]}: changes {name}, but {folder} is a symlink in "
+                    f"{source}: have the patch change the file that it leads to"
+                )
+        origin, copy = source / name, scratch / name
+        if origin.is_symlink() or origin.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(origin, copy, follow_symlinks=False)
+
+
+def _series(folder: Path | None, patches: tuple[Patch, ...], base: str = "") -> Series:
+    digest = hashlib.sha256()
+    for patch in patches:
+        digest.update(patch.content)
+        if patch.strip != 1 or patch.reverse:
+            digest.update(f"-p{patch.strip} {patch.reverse}".encode())
+    return Series(folder=folder, patches=patches, hash=digest.hexdigest()[:16], base=base)
+
+
+def _listed(listed: Path, content: bytes) -> Series:
+    """Read a series file as quilt does: in each line a name, options, and a comment."""
+    lines = os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")).split("\n")
+    seen: dict[str, int] = {}
+    patches = []
+    for number, line in enumerate(lines, 1):
+        where = f"{listed}:{number}"
+        words = _COMMENT.sub("", line).split()
+        if not words:
+            continue
+        if words[0] in seen:
+            raise ConfigError(f"{where}: {words[0]}: is in line {seen[words[0]]}, too; drop one")
+        seen[words[0]] = number
+        strip, reverse = _options(where, words[0], words[1:])
+        path = listed.parent / words[0]
+        try:
+            content = read_patch_file(path)
+        except OSError as exc:
+            raise ConfigError(
+                f"{where}: {words[0]}: {exc.strerror}; add the patch or drop the line"
+            ) from exc
+        except ValueError as exc:  # a name with NUL in it
+            raise ConfigError(f"{where}: not the name of a patch: {words[0]!r}") from exc
+        except ConfigError as exc:
+            raise ConfigError(f"{where}: {words[0]}: {exc}") from exc
+        patches.append(_patch(words[0], path, content, where, strip=strip, reverse=reverse))
+    bases = [found[1] for line in lines if (found := _BASE.fullmatch(line.strip()))]
+    return _series(listed.parent, tuple(patches), bases[0] if bases else "")
+
+
+def _options(where: str, name: str, words: list[str]) -> tuple[int, bool]:
+    strip, reverse = 1, False
+    for word in words:
+        if found := _STRIP.fullmatch(word):
+            strip = 1 if found[1] == "ab" else int(found[1])
+        elif word == "-R":
+            reverse = True
+        else:
+            raise ConfigError(
+                f"{where}: {name}: found {word!r} behind the name, allowed: -pNUMBER, -R and a "
+                "comment with # (a name that has a space in it has to be another)"
+            )
+    return strip, reverse
+
+
+def _numbered(folder: Path) -> bytes:
+    """Return the series file for a folder that has only what `git format-patch` wrote."""
+    names = sorted(path.name for path in folder.glob("*.patch"))
+    found = [_NUMBERED.fullmatch(name) for name in names]
+    kinds = {(match[1], match[2]) for match in found if match}
+    rounds = {kind[0] for kind in kinds}
+    if not names or len(kinds) != len(names) or len(rounds) > 1:
+        raise ConfigError(
+            f"{folder / SERIES_FILE}: cannot read the series: No such file or directory; write "
+            "the names of the patches there, one a line, in the order in which they apply"
+        )
+    return os.fsencode("\n".join(m[0] for m in found if m and m[2] != "0000"))
+
+
+def _mails(path: Path, mailbox: bytes) -> Iterator[Patch]:
+    """Yield the patches of a mailbox; cover letters have none."""
+    try:
+        mails = split_mails(mailbox)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+    for number, mail in enumerate(mails, 1):
+        found = _SUBJECT.search(mail)
+        subject = found[1] if found else b""
+        if _COVER.match(subject) and not _DIFF.search(mail):
+            continue
+        name = f"{path.name}:{number}"
+        where = f"{path}: mail {number} ({subject.decode(errors='replace').strip()})"
+        yield _patch(name, path.with_name(name), mail, where)
+
+
+def _patch(
+    name: str, path: Path, raw: bytes, where: str, *, strip: int = 1, reverse: bool = False
+) -> Patch:
+    try:
+        content = decoded(raw)
+        touched = touched_files(content, strip)
+    except ConfigError as exc:
+        raise ConfigError(f"{where}: {name}: {exc}") from exc
+    return Patch(
+        name=name, path=path, content=content, touched=touched, strip=strip, reverse=reverse
+    )
