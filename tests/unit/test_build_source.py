@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.unit.sources import git, small_source
 from zclab.build.series import NO_SERIES, read_series
 from zclab.build.source import Tree, checkout, scan
 from zclab.build.worktree import WorkTree
@@ -29,17 +29,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "linux"
-    (folder / "net").mkdir(parents=True)
-    (folder / "Makefile").write_text("all:\n")
-    (folder / "net/one.c").write_text("one\n")
-    (folder / "net/other.c").write_text("other\n")
-    (folder / "script").write_text("#!/bin/sh\n")
-    (folder / "script").chmod(0o755)
-    (folder / "link").symlink_to("net/one.c")
-    (folder / ".gitignore").write_text("*.o\n")
-    (folder / "net/one.o").write_text("object\n")
-    return folder
+    return small_source(tmp_path / "linux")
 
 
 @pytest.fixture
@@ -49,11 +39,6 @@ def patches(tmp_path: Path) -> Path:
     (folder / "series").write_text("1.patch\n")
     (folder / "1.patch").write_text(PATCH)
     return folder
-
-
-def git(folder: Path, *argv: str) -> None:
-    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
-    subprocess.run(("git", *identity, "-C", str(folder), *argv), check=True, capture_output=True)
 
 
 def state(folder: Path) -> dict[str, tuple[int, int, int]]:

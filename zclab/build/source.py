@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,9 +10,10 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zclab.build.cache import cache_dir, file_hash, get_or_build, prune
-from zclab.build.command import output_of
+from zclab.build.command import git_env, output_of, run_git
 from zclab.errors import ConfigError
 from zclab.progress import Progress, silent
 
@@ -19,6 +21,11 @@ Files = Mapping[str, str]
 """Each file's path in its tree, with a hash over its content and mode."""
 
 _KEPT_SOURCES = 2
+_PRODUCTS = frozenset({".config", "build", "include/config"})
+_PRODUCT_FOLDERS = (
+    *("build/", "include/config/", "include/generated/"),
+    "arch/x86/include/generated/",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,53 +83,84 @@ def checkout(folder: Path) -> Source:
     """Return the source that is in a folder now, uncommitted and untracked changes included.
 
     What git ignores is left out: build products in the tree do not go into a build elsewhere.
+    Those that a tree tracks are left out, too.
     """
     folder = folder.absolute()
     if not (folder / "Makefile").is_file():
         raise ConfigError(f"{folder}: no source tree here: it has no Makefile")
-    place = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     known = cache_dir() / "checkouts" / f"{place}.json"
-    remembered = json.loads(known.read_text()) if known.is_file() else {}
-    files = scan(folder, _git_files(folder), remembered)
-    known.parent.mkdir(parents=True, exist_ok=True)
-    temporary = known.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(remembered))
-    temporary.replace(known)
+    before = load(known)
+    remembered = dict(before)
+    names = (name for name in _git_files(folder) if not _is_product(name))
+    files = scan(folder, names, remembered)
+    if remembered != before:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        save(known, remembered)
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     tree = Tree(folder=folder, files=files, private=False)
     version = f"tree-{digest[:12]}"
     return Source(id=version, version=version, place=f"checkout-{place}", open=lambda: tree)
 
 
-def scan(
-    folder: Path, names: Iterable[str], remembered: dict[str, tuple[str, str]]
-) -> dict[str, str]:
-    """Return the hash of each file that exists.
+def scan(folder: Path, names: Iterable[str], remembered: dict[str, list[str]]) -> dict[str, str]:
+    """Return the hash of each file that exists, those of repositories within this one included.
 
     ``remembered`` has for files of an earlier scan what stat(2) said and the hash; a file that
-    looks the same is not read again. It is brought up to date in place.
+    looks the same is not read again. It is brought up to date in place. Raises ConfigError for
+    what cannot be read.
     """
     before = dict(remembered)
     remembered.clear()
-    for name in names:
-        path = folder / name
+    root, behind = os.fspath(folder), {"": False}
+    names = list(names)
+    for name in names:  # grows by what is in repositories within
+        path = f"{root}/{name}"
         try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue  # deleted, but not yet in the index
-        fields = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        seen = "-".join(map(str, (*fields, status.st_ino)))
-        was = before.get(name)
-        known = was is not None and was[0] == seen
-        remembered[name] = (seen, was[1] if was and known else _hash(path, status))
+            status = os.lstat(path)
+            if _is_behind_link(root, name.rpartition("/")[0], behind):
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                names += _nested_files(folder, name)
+                continue
+            fields = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            seen = "%o-%d-%d-%d-%d" % (*fields, status.st_ino)  # noqa: UP031 - of 80,000 files
+            was = before.get(name)
+            same = was is not None and was[0] == seen
+            remembered[name] = was if was and same else [seen, content_hash(Path(path))]
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # deleted, but not yet in the index, or just now
+        except OSError as exc:
+            raise ConfigError(
+                f"{path}: cannot be read: {exc.strerror}; mend that, or have git ignore the file"
+            ) from exc
     return {name: hashed for name, (_, hashed) in remembered.items()}
 
 
-def _hash(path: Path, status: os.stat_result) -> str:
-    if stat.S_ISLNK(status.st_mode):
+def content_hash(path: Path) -> str:
+    """Return the hash over the content and the mode of a file or symlink."""
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
         return f"link {path.readlink()}"
-    mode = "exe" if status.st_mode & stat.S_IXUSR else "file"
-    return f"{mode} {file_hash(path)}"
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "neither a file nor a symlink", str(path))
+    return f"{'exe' if mode & stat.S_IXUSR else 'file'} {file_hash(path)}"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return what save() wrote, nothing where there is none or a crash spoilt it."""
+    try:
+        values = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def save(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a file that is there whole or not at all."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(values))
+    temporary.replace(path)
 
 
 def _walk(folder: Path) -> list[str]:
@@ -130,17 +168,59 @@ def _walk(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in paths)
 
 
-def _git_files(folder: Path) -> list[str]:
+def _is_product(name: str) -> bool:
+    """Tell whether a file is where kbuild puts its own: make takes a tree with them for built."""
+    return name in _PRODUCTS or name.startswith(_PRODUCT_FOLDERS)
+
+
+def _is_behind_link(root: str, folder: str, known: dict[str, bool]) -> bool:
+    """Tell whether a folder of the tree is a symlink, or in one: what is there is not the tree's.
+
+    git goes on to list what it once tracked there. ``known`` has the answers so far.
+    """
+    if folder not in known:
+        above = _is_behind_link(root, folder.rpartition("/")[0], known)
+        known[folder] = above or Path(f"{root}/{folder}").is_symlink()
+    return known[folder]
+
+
+def _git_files(folder: Path) -> Iterable[str]:
     """Return the files of a tree that git does not ignore; it need not be a repository.
 
     A tree without one borrows an empty repository of the cache, so that its .gitignore files
-    count. Nothing is written: not even the index is refreshed.
+    count; all of it is taken where those ignore the source itself, as in Debian's package.
     """
-    argv = ["git", "--no-optional-locks", "-C", str(folder)]
-    if not (folder / ".git").exists():
-        empty = cache_dir() / "empty.git"
-        if not empty.is_dir():
-            output_of(("git", "init", "--quiet", "--bare", str(empty)))
-        argv += [f"--git-dir={empty}", f"--work-tree={folder}"]
-    argv += ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    return sorted({name for name in output_of(argv).split("\0") if name})
+    if (folder / ".git").exists():
+        return _listed(folder, folder / ".git", "--exclude-standard")
+    empty = cache_dir() / "empty.git"
+    if not empty.is_dir():
+        output_of(("git", "init", "--quiet", "--bare", str(empty)))
+    names = _listed(folder, empty, "--exclude-standard")
+    return names if "Makefile" in names else _listed(folder, empty)
+
+
+def _nested_files(folder: Path, name: str) -> list[str]:
+    """Return the files of a submodule, or of any repository that is in a folder of the tree."""
+    name = name.rstrip("/")
+    repository = folder / name / ".git"
+    if not repository.exists():
+        return []  # of a submodule that is not checked out
+    return [f"{name}/{inner}" for inner in _listed(folder / name, repository, "--exclude-standard")]
+
+
+def _listed(folder: Path, repository: Path, *options: str) -> dict[str, None]:
+    """List files as git does, without writing anything: not even the index is refreshed.
+
+    With the repository named, git asks neither where it begins nor whose it is. A file system
+    monitor would be a program that the tree's configuration starts.
+    """
+    done = run_git(
+        *("-c", "core.fsmonitor=false", f"--git-dir={repository}", f"--work-tree={folder}"),
+        *("ls-files", "-z", "--cached", "--others", *options),
+        cwd=folder,
+        env=git_env(),
+    )
+    if done.returncode:
+        said = os.fsdecode(done.stderr).strip()
+        raise ConfigError(f"{folder}: git cannot list the files of this source tree: {said}")
+    return dict.fromkeys(os.fsdecode(done.stdout).split("\0")[:-1])

@@ -7,7 +7,6 @@ and ninja rebuild what they must and nothing else.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 from zclab.build.cache import disk_full_explained, remove_tree
 from zclab.build.command import output_of
 from zclab.build.series import Series, apply_series, copy_touched
-from zclab.build.source import Files, Tree, scan
+from zclab.build.source import Files, Tree, content_hash, load, save, scan
+from zclab.errors import BuildError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,41 +50,44 @@ class WorkTree:
 
     def _write(self, source: Tree, series: Series, patched: Path) -> frozenset[str]:
         overlay = scan(patched, series.touched, {})
-        wanted = {k: v for k, v in source.files.items() if k not in series.touched} | overlay
+        wanted = {**source.files, **dict.fromkeys(series.touched, ""), **overlay}
         have = self._recorded()
         if not have:
             remove_tree(self.tree)  # of a first sync that was interrupted
             if source.private:
                 have = self._link(source)
         names = {*wanted, *have}
-        changed = frozenset(name for name in names if wanted.get(name) != have.get(name))
+        changed = sorted(name for name in names if wanted.get(name, "") != have.get(name, ""))
+        if not changed:
+            return frozenset()
         # A sync that is interrupted has to count as changed what it may have written.
-        self._record({**have, **dict.fromkeys(changed, "?")})
+        save(self.folder / "files.json", {**have, **dict.fromkeys(changed, "?")})
+        # All go before the first comes, and folders before what is in them: where a symlink has
+        # become a folder, what is behind the symlink is not ours.
         for name in changed:
             _remove(self.tree / name)
-            if name in wanted:
-                _place((patched if name in overlay else source.folder) / name, self.tree / name)
-        self._record(wanted)
-        return changed
+        for name in changed:
+            if expected := wanted.get(name):
+                origin = (patched if name in overlay else source.folder) / name
+                _place(origin, self.tree / name, expected)
+        save(self.folder / "files.json", {name: held for name, held in wanted.items() if held})
+        return frozenset(changed)
 
     def _link(self, source: Tree) -> Files:
         """Begin with hard links; as _place() never writes into a file, the source stays as it is.
 
-        Their time stamps are old, which is right only because nothing is built here yet.
+        Their time stamps are old, which is right only because nothing is built here yet. Where the
+        file system has no hard links, return that nothing is there.
         """
-        output_of(("cp", "--archive", "--link", str(source.folder), str(self.tree)))
+        try:
+            output_of(("cp", "--archive", "--link", str(source.folder), str(self.tree)))
+        except BuildError:
+            remove_tree(self.tree)
+            return {}
         return source.files
 
     def _recorded(self) -> Files:
-        recorded: Files = {}
-        if (self.folder / "files.json").is_file() and self.tree.is_dir():
-            recorded = json.loads((self.folder / "files.json").read_text())
-        return recorded
-
-    def _record(self, files: Files) -> None:
-        temporary = self.folder / "files.json.new"
-        temporary.write_text(json.dumps(files))
-        temporary.replace(self.folder / "files.json")
+        return load(self.folder / "files.json") if self.tree.is_dir() else {}
 
 
 def _remove(path: Path) -> None:
@@ -94,11 +97,17 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def _place(origin: Path, path: Path) -> None:
-    """Put a copy made now in a file's place."""
+def _place(origin: Path, path: Path, expected: str) -> None:
+    """Put a copy made now in a file's place; BuildError where it is no longer what was hashed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if origin.is_symlink():
-        path.symlink_to(origin.readlink())
-    else:
-        shutil.copyfile(origin, path)
-        shutil.copymode(origin, path)
+    try:
+        if origin.is_symlink():
+            path.symlink_to(origin.readlink())
+        else:
+            shutil.copyfile(origin, path)
+            shutil.copymode(origin, path)
+        same = content_hash(path) == expected
+    except (FileNotFoundError, NotADirectoryError, shutil.SpecialFileError):
+        same = False
+    if not same:
+        raise BuildError(f"{origin}: changed while it was copied; build again once it is at rest")
