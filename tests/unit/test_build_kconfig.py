@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from zclab.build.kconfig import check_granted, read_config, read_fragments
+from zclab.build.kconfig import (
+    check_granted,
+    fragments_of,
+    joined,
+    read_config,
+    read_fragments,
+)
+from zclab.build.kernel import OURS, PATCHES
 from zclab.errors import BuildError, ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +87,40 @@ def test_the_fragments_of_this_repository_agree() -> None:
     fragments = sorted((ROOT / "kernel-patches/6.12/config").glob("*.config"))
 
     assert len(read_fragments(fragments)) > 200
+
+
+def test_what_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "my.config"
+    path.write_bytes(b"# caf\xe9\nCONFIG_TLS=y\r\nCAF\xc9=y\n")
+
+    with pytest.raises(ConfigError, match=r"my\.config:3: neither CONFIG_X=value nor a comment"):
+        read_fragments([path])
+    with pytest.raises(ConfigError, match=r"none\.config: cannot read the fragment: No such file"):
+        read_fragments([tmp_path / "none.config"])
+
+
+def test_fragments_are_joined_with_ends_of_lines_that_kconfig_takes(tmp_path: Path) -> None:
+    """It takes the CR of CR LF for a part of the value."""
+    one = fragment(tmp_path, "CONFIG_TLS=y\r\n# caf\xe9", "one.config")
+    two = fragment(tmp_path, "CONFIG_NET=y", "two.config")
+
+    assert joined([one, two]).decode() == "CONFIG_TLS=y\n# caf\xe9\nCONFIG_NET=y\n"
+
+
+@pytest.mark.parametrize(("variant", "last"), [("default", []), ("debug", ["debug.config"])])
+def test_every_fragment_of_a_series_is_used(tmp_path: Path, variant: str, last: list[str]) -> None:
+    """In order of name between ours; one that is called like one of ours takes its place."""
+    ours = ["base.config", "net.config", "host.config"]
+    names = [path.name for path in fragments_of(OURS, PATCHES, variant)]
+
+    assert names == [*ours, "mp.config", *last]
+
+    (tmp_path / "config").mkdir()
+    for name in ("my.config", "a b.config", "net.config", ".config", "mp.config", "note.txt"):
+        (tmp_path / "config" / name).touch()
+    paths = fragments_of(OURS, tmp_path, variant)
+
+    assert [path.name for path in paths] == [*ours, "a b.config", "mp.config", "my.config", *last]
+    assert paths[0].parent == OURS
+    assert paths[1].parent == tmp_path / "config"
+    assert [path.name for path in fragments_of(OURS, None, variant)] == [*ours, *last]

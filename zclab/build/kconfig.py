@@ -17,6 +17,10 @@ _ASSIGNED = re.compile(r"CONFIG_(\w+)=(.+)")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 
 
+ALWAYS = ("base", "net", "host")
+"""The fragments of ours that every kernel is configured with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wish:
     """One symbol that a fragment asks for; ``n`` for one that has to be off."""
@@ -26,12 +30,29 @@ class Wish:
     where: str
 
 
+def fragments_of(ours: Path, series: Path | None, variant: str) -> tuple[Path, ...]:
+    """Return the fragments: always, those in a series' folder by name, the variant's.
+
+    ``ours`` is the folder of ours; one in the series' folder that is called like one of them takes
+    its place.
+    """
+    found = (series / "config").glob("[!.]*.config") if series else ()
+    theirs = {path.stem: path for path in found}
+    own = sorted(theirs.keys() - {*ALWAYS, "debug"})
+    last = ("debug",) if variant == "debug" else ()
+    return tuple(theirs.get(name, ours / f"{name}.config") for name in (*ALWAYS, *own, *last))
+
+
 def read_fragments(fragments: Iterable[Path]) -> tuple[Wish, ...]:
     """Read fragments; ConfigError with all lines that make no sense or contradict each other."""
     wishes: dict[str, Wish] = {}
     errors: list[str] = []
     for fragment in fragments:
-        for number, line in enumerate(fragment.read_text().splitlines(), 1):
+        try:
+            lines = fragment.read_text(errors="replace").splitlines()
+        except OSError as exc:
+            raise ConfigError(f"{fragment}: cannot read the fragment: {exc.strerror}") from exc
+        for number, line in enumerate(lines, 1):
             where = f"{fragment}:{number}"
             wish = _read_line(line.strip(), where)
             if wish is None:
@@ -47,6 +68,12 @@ def read_fragments(fragments: Iterable[Path]) -> tuple[Wish, ...]:
     if errors:
         raise ConfigError("\n".join(errors))
     return tuple(wishes.values())
+
+
+def joined(fragments: Iterable[Path]) -> bytes:
+    """Return fragments as one, whatever ends their lines."""
+    lines = (line for path in fragments for line in path.read_bytes().splitlines())
+    return b"".join(line + b"\n" for line in lines)
 
 
 def read_config(text: str) -> dict[str, str]:

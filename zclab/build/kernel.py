@@ -32,14 +32,14 @@ from zclab.build.command import build_env, output_of, run_logged
 from zclab.build.series import Series, read_series
 from zclab.build.source import Source, checkout, packaged
 from zclab.build.worktree import WorkTree
-from zclab.errors import ConfigError
 from zclab.progress import Progress, silent
 
 Variant = Literal["default", "debug"]
 
 PATCHES = Path(__file__).parents[2] / "kernel-patches" / "6.12"
+OURS = PATCHES / "config"
 PACKAGE = "linux-source-6.12"
-FRAGMENTS = ("base", "net", "host")
+MERGED = "fragments.config"
 COMPILER = Path(__file__).with_name("cc.sh")
 RECIPE = 4
 """Raised with every change of this file that makes another kernel of the same inputs."""
@@ -110,19 +110,22 @@ def build_kernel(
 ) -> KernelArtifact:
     """Return the kernel of a source with a series applied, from the cache if it is there.
 
-    ``source`` is a kernel tree of the user's, None for Debian's package; ``series`` is a folder,
-    None for the kernel without one; ``update`` asks the mirror for the newest package first.
-    Raises ConfigError for a series or fragment that makes no sense, and BuildError otherwise.
+    ``source`` is a kernel tree of the user's, None for Debian's package; ``series`` is what
+    read_series() takes, None for the kernel without one; ``update`` asks the mirror for the newest
+    package first. Raises ConfigError for a series or fragment that makes no sense, and BuildError
+    otherwise.
     """
     patches = read_series(series)
     debian = partial(_debian, at_least=patches.base, update=update, progress=progress)
     recipe = Recipe(
         source=checkout(source) if source else debian(),
         series=patches,
-        fragments=_fragments(series, variant),
+        fragments=kconfig.fragments_of(OURS, patches.folder, variant),
         variant=variant,
     )
     wishes = kconfig.read_fragments(recipe.fragments)
+    if added := [path.name for path in recipe.fragments if not (OURS / path.name).is_file()]:
+        progress(0, None, f"configuring with {', '.join(added)} of the series, too")
 
     def build(folder: Path) -> None:
         _build(recipe, wishes, folder, progress)
@@ -140,19 +143,6 @@ def forget(source: Path, *, variant: Variant = "default") -> None:
     with locked(name):
         remove_tree(cache_dir() / "work" / name)
     (cache_dir() / "checkouts" / f"{place.removeprefix('checkout-')}.json").unlink(missing_ok=True)
-
-
-def _fragments(series: Path | None, variant: Variant) -> tuple[Path, ...]:
-    """Return the fragments: always, the series' own, the variant's."""
-    paths = [PATCHES / "config" / f"{name}.config" for name in FRAGMENTS]
-    if series and (series / "config" / "mp.config").is_file():
-        paths.append(series / "config" / "mp.config")
-    if variant == "debug":
-        paths.append(PATCHES / "config" / "debug.config")
-    for path in paths:
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such Kconfig fragment")
-    return tuple(paths)
 
 
 def _debian(*, at_least: str = "", update: bool, progress: Progress) -> Source:
@@ -202,9 +192,10 @@ def _configure(recipe: Recipe, wishes: tuple[kconfig.Wish, ...], work: WorkTree,
     marker = work.folder / "fragments"
     if not marker.is_file() or marker.read_text() != wanted:
         _make(work, log, "allnoconfig")
-        merge = ("../scripts/kconfig/merge_config.sh", "-m", ".config")
-        env = _env(work)
-        run_logged((*merge, *map(str, recipe.fragments)), cwd=work.build, env=env, log=log)
+        # One file in the build: the script splits what it is given at blanks.
+        (work.build / MERGED).write_bytes(kconfig.joined(recipe.fragments))
+        merge = ("../scripts/kconfig/merge_config.sh", "-m", ".config", MERGED)
+        run_logged(merge, cwd=work.build, env=_env(work), log=log)
         marker.write_text(wanted)
     _make(work, log, "olddefconfig")  # the series may bring new symbols
     config = kconfig.read_config((work.build / ".config").read_text())
