@@ -11,7 +11,7 @@ import os
 import shlex
 import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec
 
@@ -203,6 +203,7 @@ def lab_console(lab: Lab) -> None:
 
 def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = False) -> Artifacts:
     """Build whatever a lab is made of and does not exist yet; a host that lacks something first."""
+    emulated.folder_of(lab.name)  # before anything is built for a lab that has no place
     if lab.host:
         require(lab)
     return build_all(
@@ -222,10 +223,11 @@ def check() -> None:
 
 def doctor(lab: Lab | None = None) -> None:
     """Say whether this machine can do the job, and a lab's hosts, and fail where they cannot."""
-    findings = diagnosis.diagnose(
-        emulator=cache.newest("emulator", "qemu-system-x86_64"),
-        kernel=cache.newest("kernel", "bzImage"),
-    )
+    emulator = kernel = None
+    with suppress(ConfigError):  # a cache that cannot be one is a finding
+        emulator = cache.newest("emulator", "qemu-system-x86_64")
+        kernel = cache.newest("kernel", "bzImage")
+    findings = diagnosis.diagnose(emulator=emulator, kernel=kernel)
     if lab:
         findings += _of_hosts(lab)
     _say(render(findings))

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from zclab.build.apt import Apt
 from zclab.build.cache import cache_dir
-from zclab.errors import BuildError, CommandError
+from zclab.errors import BuildError, CommandError, ConfigError
 from zclab.host.finding import Finding
 from zclab.host.kvm import FIRMWARE, node_problem, try_kvm
+from zclab.lab import emulated
 from zclab.runner import LocalRunner, Result, Runner
 
 PACKAGES = Path(__file__).resolve().parent.parent / "packages.txt"
@@ -40,7 +41,7 @@ def diagnose(
     """Check this machine; ``emulator`` and ``kernel`` (a bzImage) are those built already."""
     local = runner or LocalRunner()
     return (
-        check_disk(cache_dir()),
+        *check_folders(),
         check_memory(Path("/proc/meminfo").read_text()),
         check_cpus(len(os.sched_getaffinity(0))),
         check_packages(local, wanted_packages(PACKAGES.read_text())),
@@ -50,6 +51,17 @@ def diagnose(
         check_emulator(local, emulator),
         check_kvm(emulator, kernel, firmware),
     )
+
+
+def check_folders() -> tuple[Finding, ...]:
+    """Check that the cache and the labs' folder are ones that all tools can work in."""
+    try:
+        cache, labs = cache_dir(), emulated.root()
+    except ConfigError as exc:
+        detail, _, remedy = str(exc).rpartition("; ")
+        return (Finding(status="fail", name="folders", detail=detail, remedy=remedy),)
+    detail = f"cache in {cache}, labs in {labs}"
+    return (Finding(status="ok", name="folders", detail=detail), check_disk(cache))
 
 
 def check_disk(folder: Path) -> Finding:

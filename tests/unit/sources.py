@@ -1,8 +1,11 @@
-"""A source tree that is small, for tests of what reads and copies one."""
+"""A small source tree, and a user with few rights, for tests of what reads and copies files."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from zclab.build.command import git_env
@@ -27,3 +30,16 @@ def small_source(folder: Path) -> Path:
     (folder / ".gitignore").write_text("*.o\n")
     (folder / "net/one.o").write_text("object\n")
     return folder
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user who may not read and write everything."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)

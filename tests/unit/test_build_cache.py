@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.sources import as_nobody
 from zclab.build import cache
-from zclab.errors import BuildError
+from zclab.errors import BuildError, ConfigError
 
 BUILDER = """
 import sys, time
@@ -74,6 +75,58 @@ def test_the_environment_chooses_the_cache(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("XDG_CACHE_HOME")
 
     assert Path.home() / ".cache/zclab" == cache.cache_dir()
+
+
+@pytest.mark.parametrize(
+    "name", ["my disk", "a:b", "a,b", "a#b", "$b", "it's", "(1)", "a%b", "a\nb", "\udce4"]
+)
+def test_a_cache_that_make_cannot_work_in_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("ZCLAB_CACHE", f"{tmp_path}/{name}/cache")
+
+    with pytest.raises(ConfigError, match=r"in it, which the tools .* set ZCLAB_CACHE to a folder"):
+        cache.get_or_build("thing", {}, never)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_cache_is_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZCLAB_CACHE", "caf\u00e9/cache+1")
+
+    assert cache.cache_dir() == tmp_path / "caf\u00e9/cache+1"
+
+
+def test_a_cache_that_is_no_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file", "file/in/it", "dangling", "loop", "dangling/in"):
+        monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / name))
+        with pytest.raises(ConfigError, match="is no folder; set ZCLAB_CACHE to"):
+            cache.cache_dir()
+    monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / ("x" * 300)))
+    with pytest.raises(ConfigError, match="File name too long; set ZCLAB_CACHE to"):
+        cache.cache_dir()
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [("/zclab-cache", "/: cannot be written to by this user"), ("shut/in", "Permission denied")],
+)
+def test_a_cache_that_cannot_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, words: str
+) -> None:
+    (tmp_path / "shut").mkdir(mode=0)
+    monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / folder))
+
+    with as_nobody(), pytest.raises(ConfigError, match=f"{words}; set ZCLAB_CACHE to a folder"):
+        cache.cache_dir()
 
 
 def test_the_second_request_builds_nothing() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.sources import git, small_source
+from tests.unit.sources import as_nobody, git, small_source
 from zclab.build.series import NO_SERIES
 from zclab.build.source import Tree, checkout, scan
 from zclab.build.worktree import WorkTree
@@ -185,6 +185,10 @@ def test_what_is_neither_file_nor_symlink_is_named(source: Path) -> None:
 def test_what_cannot_be_read_is_named(source: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: File name too long"):
         scan(source, ["x" * 300], {})
+
+    (source / "net/one.c").chmod(0)
+    with as_nobody(), pytest.raises(ConfigError, match=r"net/one\.c: cannot be read: Perm.*ignore"):
+        scan(source, ["net/one.c"], {})
 
 
 def test_a_socket_that_git_does_not_track_is_left_out(source: Path, tmp_path: Path) -> None:

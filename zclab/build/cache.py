@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from zclab.errors import BuildError
-from zclab.paths import user_path
+from zclab.paths import UNFIT, usable_folder, user_path
 from zclab.progress import Progress, silent
 
 META = "meta.json"
@@ -43,11 +43,17 @@ class Artifact:
 
 
 def cache_dir() -> Path:
-    """Return the cache: $ZCLAB_CACHE, else $XDG_CACHE_HOME/zclab, else ~/.cache/zclab."""
+    """Return the cache: $ZCLAB_CACHE, else $XDG_CACHE_HOME/zclab, else ~/.cache/zclab.
+
+    Raises ConfigError for one that nothing can be built in: the kernel's make takes neither blanks
+    nor colons in the path of a source tree.
+    """
     if chosen := os.environ.get("ZCLAB_CACHE"):
-        return user_path(chosen, "ZCLAB_CACHE").absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return user_path(base, "XDG_CACHE_HOME").absolute() / "zclab"
+        folder = user_path(chosen, "ZCLAB_CACHE").absolute()
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        folder = user_path(base, "XDG_CACHE_HOME").absolute() / "zclab"
+    return usable_folder(folder, "ZCLAB_CACHE", rf"[\s:]|{UNFIT}")
 
 
 def file_hash(path: Path) -> str:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from zclab.build.cache import cache_dir, key_of
 from zclab.build.emulator import EmulatorArtifact
 from zclab.build.kernel import KernelArtifact
-from zclab.errors import CommandError, LabError
+from zclab.errors import CommandError, ConfigError, LabError
 from zclab.host.kvm import try_kvm
 from zclab.lab import machine
 from zclab.lab.access import Access, write_access, write_private
@@ -30,12 +30,19 @@ from zclab.lab.keys import KeyPair
 from zclab.lab.machine import Hardware, Machine
 from zclab.lab.seed import ON_HOST, HostKeys, write_seed
 from zclab.model import Emulator, Endpoint, Lab, Value
-from zclab.paths import user_path
+from zclab.paths import usable_folder, user_path
 from zclab.progress import Progress
 from zclab.runner import wait_until
 
 SSH_DEADLINE_S = 180
 """From power-on to sshd's banner: about 5 s on an idle machine, but machines differ."""
+
+SOCKET_PATH_BYTES = 107
+"""What fits into sun_path of sockaddr_un, see unix(7), before the NUL that ends it."""
+
+_SOCKET = "console.sock"
+_SCRATCH = "virtual-01234567"
+"""The longest names of a lab's sockets, and of a folder of a virtual machine."""
 
 CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
 
@@ -65,16 +72,35 @@ class Up(Value):
 
 
 def root() -> Path:
-    """Return the folder that all labs have their folders in."""
+    """Return the folder that all labs have their folders in.
+
+    Raises ConfigError for one that they cannot work in.
+    """
     if chosen := os.environ.get("ZCLAB_STATE"):
-        return user_path(chosen, "ZCLAB_STATE").absolute()
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return user_path(base, "XDG_STATE_HOME").absolute() / "zclab"
+        folder = user_path(chosen, "ZCLAB_STATE").absolute()
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        folder = user_path(base, "XDG_STATE_HOME").absolute() / "zclab"
+    _check_sockets(folder / _SCRATCH)
+    return usable_folder(folder, "ZCLAB_STATE")
 
 
 def folder_of(name: str) -> Path:
     """Return the folder of the lab called ``name``, whether or not it exists."""
-    return root() / name
+    folder = root() / name
+    _check_sockets(folder)
+    return folder
+
+
+def _check_sockets(folder: Path) -> None:
+    """Raise ConfigError for a folder whose sockets the kernel would refuse."""
+    length = len(os.fsencode(folder / _SOCKET))
+    if length > SOCKET_PATH_BYTES:
+        raise ConfigError(
+            f"{folder / _SOCKET}: a path of {length} bytes, but a Unix socket's can have no more "
+            f"than {SOCKET_PATH_BYTES}; set ZCLAB_STATE to a folder with a shorter path, or give "
+            "the lab a shorter --name"
+        )
 
 
 def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> Up:
