@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,19 @@ def test_a_lock_file_that_was_removed_is_no_lock(own_cache: Path) -> None:
             assert ours
             with cache.try_locked("place") as theirs:
                 assert not theirs
+
+
+@pytest.mark.parametrize("shut", ["locks", "artifacts"])
+def test_what_another_user_left_in_the_cache_is_named(
+    monkeypatch: pytest.MonkeyPatch, shut: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("ZCLAB_CACHE", folder)
+        Path(folder).chmod(0o777)
+        (Path(folder) / shut).mkdir(mode=0o555)
+
+        with as_nobody(), pytest.raises(BuildError, match=f"{shut}/thing.*: another user's"):
+            cache.get_or_build("thing", {}, never)
 
 
 def test_prune_keeps_what_was_wanted_last() -> None:

@@ -172,10 +172,18 @@ def _is_at(file: IO[str], path: Path) -> bool:
 
 @contextmanager
 def disk_full_explained(folder: Path) -> Iterator[None]:
-    """Turn "no space left on device" into a BuildError that says where and what to do."""
+    """Turn "no space left on device" into a BuildError that says where and what to do.
+
+    The same goes for what another user has left in the cache, such as root in that of a person.
+    """
     try:
         yield
     except OSError as exc:
+        if isinstance(exc, PermissionError) and str(exc.filename).startswith(f"{cache_dir()}/"):
+            raise BuildError(
+                f"{exc.filename}: {exc.strerror}: another user's? Give all that is in "
+                f"{cache_dir()} to one user, or set ZCLAB_CACHE to a folder of this one's"
+            ) from exc
         if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         raise disk_full(folder) from exc
