@@ -18,7 +18,7 @@ from zclab.recorded import KernelOptions
 @task(
     help={
         "source": "a kernel tree of yours instead of Debian's linux-source (never modified)",
-        "series": "a folder with a quilt-style series, or none; kernel-patches/6.12 by default",
+        "series": "a quilt-style series, mailbox, patch, or none; kernel-patches/6.12 by default",
         "debug": "the debug variant: KASAN, lockdep, DMA-API debugging",
         "update": "ask the mirror for the newest source first",
     }
@@ -33,7 +33,7 @@ def build_kernel(
 
 @task(
     help={
-        "series": "a folder with a quilt-style series, or none; emulator-patches by default",
+        "series": "a quilt-style series, mailbox, patch, or none; emulator-patches by default",
         "update": "ask the mirror for the newest source first",
     }
 )
