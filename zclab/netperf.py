@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from zclab.errors import ParseError, TrialError
 from zclab.model import DATAGRAMS, TRANSACTIONS, Workload, WorkloadName
+from zclab.outside import LONGEST_SHOWN, printable, quoted
 
 CONTROL_PORT = 12865
 VERSION_ARGV = ("netperf", "-V")
@@ -46,6 +47,8 @@ _FIGURES: Mapping[WorkloadName, Mapping[str, str]] = {
 _RATES = ("throughput_mbps", "transactions_per_s", "received_mbps", "sent_mbps")
 _COMMON = ("ELAPSED_TIME", "LOCAL_BYTES_SENT", "REMOTE_BYTES_RECVD")
 _LINE = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
+_DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+"""What netperf prints of a figure; it counts in 64 bits, and has ``-nan`` where it divided by 0."""
 _UNKNOWN = -1.0
 """What netperf prints for a retransmission count that the system does not tell it."""
 
@@ -151,8 +154,8 @@ def parse(text: str, workload: Workload) -> NetperfResult:
         LOCAL_TRANSPORT_RETRANS=51
 
     With several streams, such lines for each of them follow a line ``stream 0``, ``stream 1``, ….
-    Raises ParseError where a figure is missing or no number, or where nothing arrived, and
-    TrialError for a UDP_RR that stood still.
+    Raises ParseError where a figure is missing, is there twice or is no number, or where nothing
+    arrived, and TrialError for a stream of the workload, or a UDP_RR, that stood still.
     """
     if workload.streams == 1:
         return _parse_one(text, workload)
@@ -203,16 +206,23 @@ def _moved(stream: NetperfResult, rate: str) -> float:
 
 
 def _parse_one(text: str, workload: Workload) -> NetperfResult:
-    found = dict(_LINE.findall(text))
+    found = _lines(text)
+    selectors = _FIGURES[workload.name]
+    # Where nothing moved, what netperf divides by the number of transactions is no number either.
+    for metric in (metric for metric in _RATES if metric in selectors):
+        if _number(found, selectors[metric], text) <= 0:
+            raise TrialError(_seen(f"netperf: {workload.label}: {metric} is 0", text))
     elapsed_s, sent, received = (_number(found, key, text) for key in _COMMON)
-    figures = {metric: _number(found, key, text) for metric, key in _FIGURES[workload.name].items()}
+    figures = {metric: _number(found, key, text) for metric, key in selectors.items()}
     if figures.get("retransmissions") == _UNKNOWN:
         del figures["retransmissions"]
-    if received <= 0:
+    if min(sent, received) < 1:
         raise ParseError(_seen(f"netperf: {workload.label}: nothing arrived", text))
     transactions = None
     if workload.name in TRANSACTIONS:
         transactions = int(sent) // workload.message_bytes
+        if not transactions:
+            raise TrialError(_seen(f"netperf: {workload.label}: no transaction ended", text))
         if workload.name in DATAGRAMS:
             _reject_standstill(figures, transactions, workload)
     return NetperfResult(
@@ -246,16 +256,29 @@ def parse_version(text: str) -> str:
     return found[1]
 
 
+def _lines(text: str) -> dict[str, str]:
+    """Return the values in netperf's lines by their keys."""
+    found: dict[str, str] = {}
+    for key, value in _LINE.findall(text):
+        if key in found:
+            raise ParseError(_seen(f"netperf: {key}= is there twice", text))
+        found[key] = value.strip()
+    return found
+
+
 def _number(found: Mapping[str, str], key: str, text: str) -> float:
     if key not in found:
         raise ParseError(_seen(f"netperf: no {key}= line: is this netperf 2.7 or newer?", text))
-    try:
-        return float(found[key])
-    except ValueError as exc:
-        msg = _seen(f"netperf: {key} is not a number: {found[key]!r}", text)
-        raise ParseError(msg) from exc
+    if not _DECIMAL.fullmatch(found[key]):
+        raise ParseError(_seen(f"netperf: {key} is not a number: {quoted(found[key])}", text))
+    number = float(found[key])
+    unknown = number == _UNKNOWN and key == "LOCAL_TRANSPORT_RETRANS"
+    if number < 0 and not unknown:
+        raise ParseError(_seen(f"netperf: {key} is negative: {found[key]}", text))
+    return number
 
 
 def _seen(what: str, text: str) -> str:
     lines = text.strip().splitlines() or ["(nothing)"]
-    return "\n  ".join((f"{what}; it printed:", *lines[-20:]))
+    shown = (printable(line[:LONGEST_SHOWN]) for line in lines[-20:])
+    return "\n  ".join((f"{what}; it printed:", *shown))

@@ -249,3 +249,55 @@ def test_version() -> None:
 def test_version_of_something_else() -> None:
     with pytest.raises(ParseError, match="iperf 3"):
         parse_version("iperf 3.1\n")
+
+
+@pytest.mark.parametrize("number", ["nan", "-nan", "inf", "-inf", "1e400", "1_000", "\u0663", ""])
+def test_what_python_takes_for_a_number_and_netperf_does_not_mean_is_none(number: str) -> None:
+    """``-nan`` is what netperf prints where it divided 0 by 0."""
+    text = (DATA / "tcp_rr.txt").read_text()
+    text = re.sub(r"MEAN_LATENCY=.*", f"MEAN_LATENCY={number}", text)
+
+    with pytest.raises(ParseError, match="MEAN_LATENCY is not a number"):
+        parse(text, REQUEST_RESPONSE)
+
+
+def test_a_negative_figure_is_none() -> None:
+    text = re.sub(r"P99_LATENCY=.*", "P99_LATENCY=-7", (DATA / "tcp_rr.txt").read_text())
+
+    with pytest.raises(ParseError, match="P99_LATENCY is negative: -7"):
+        parse(text, REQUEST_RESPONSE)
+
+
+def test_a_figure_that_is_there_twice_is_none() -> None:
+    text = (DATA / "tcp_stream.txt").read_text()
+
+    with pytest.raises(ParseError, match="THROUGHPUT= is there twice"):
+        parse(f"{text}THROUGHPUT=1.00\n", workload())
+
+
+def test_datagrams_of_which_the_first_answer_was_lost_are_no_measurement() -> None:
+    """Netperf waits for it until the end, and prints a rate of 0 and a latency that is none."""
+    text = (DATA / "udp_rr.txt").read_text()
+    text = re.sub(r"TRANSACTION_RATE=.*", "TRANSACTION_RATE=0.000", text)
+    text = re.sub(r"MEAN_LATENCY=.*", "MEAN_LATENCY=-nan", text)
+    text = re.sub(r"BYTES_(SENT|RECVD)=.*", r"BYTES_\1=1", text)
+
+    with pytest.raises(TrialError, match="UDP_RR 1: transactions_per_s is 0"):
+        parse(text, UDP_TRANSACTIONS)
+
+
+def test_a_stream_that_stood_still_beside_another_is_no_measurement() -> None:
+    text = (DATA / "tcp_stream.txt").read_text()
+    still = re.sub(r"(?<=THROUGHPUT=).*", "0.00", text)
+
+    with pytest.raises(TrialError, match="TCP_STREAM rx 16384 x2: throughput_mbps is 0"):
+        parse(f"stream 0\n{text}stream 1\n{still}", workload(streams=2))
+
+
+def test_output_in_an_error_moves_no_cursor_and_fits() -> None:
+    with pytest.raises(ParseError) as caught:
+        parse(f"\x1b[2J\x07{'9' * 5000}", workload())
+
+    assert "\\x1b[2J\\x07" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
