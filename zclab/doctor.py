@@ -81,7 +81,7 @@ def check_disk(folder: Path) -> Finding:
 
 def check_memory(meminfo: str) -> Finding:
     """Check the available memory in the text of /proc/meminfo."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo, re.MULTILINE)
+    found = re.search(r"^MemAvailable:\s+([0-9]{1,15}) kB$", meminfo, re.MULTILINE)
     if not found:
         return Finding(status="warn", name="memory", detail="unknown: no MemAvailable")
     available_gib = int(found[1]) * 1024 / GIB
@@ -207,7 +207,7 @@ def check_namespaces(runner: Runner, *, user: str, root: bool) -> Finding:
 
 def _has_ids(path: Path, user: str) -> bool:
     owners = (user, str(os.geteuid()))
-    lines = path.read_text().splitlines() if path.exists() else ()
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else ()
     return any(line.split(":")[0] in owners for line in lines)
 
 

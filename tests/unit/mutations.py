@@ -14,7 +14,13 @@ import re
 from collections.abc import Callable, Sequence
 from random import Random
 
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from zclab.errors import ZclabError
+
+INPUTS = 2000
+"""How many spoiled texts a parser has to survive."""
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"[^\s\"',:;=()\[\]{}]+")
@@ -33,6 +39,8 @@ _CHARACTERS = (
     *(*"{}[]\"'\\,:;=|#<>&()/-+.%@", "\u00e4", "'\"", "]]>"),
 )
 _BYTES = (b"\xff", b"\xfe\xff", b"\xc3", b"\xed\xa0\x80", b"\x00", b"\x80", b"\xe4")
+_BATCH = 10
+"""How many texts come of one draw: hypothesis itself takes ten times as long as a short parser."""
 # From 2**24 on hypothesis prefers small numbers, and would come back to the same few texts.
 _RANDOMS = st.integers(0, 2**24 - 1).map(Random)
 
@@ -123,3 +131,28 @@ _MUTATIONS: tuple[Callable[[Random, str], str], ...] = (
     *(_truncate, _behead, _cut_out, _line, _line, _greet),
     *(_other_number, _other_number, _other_word, _other_word, _character, _character),
 )
+
+
+def check_reader(read: Callable[[str], object], *samples: str, inputs: int = INPUTS) -> None:
+    """Have a parser read the samples as they are, and ``inputs`` of them spoiled.
+
+    Of the former it makes a value. Of the latter it makes one or raises one of our errors: anything
+    else goes through, with the text that did it.
+    """
+    for sample in samples:
+        read(sample)
+
+    @settings(max_examples=inputs // _BATCH)
+    @given(_RANDOMS)
+    def spoiled(rng: Random) -> None:
+        for _ in range(_BATCH):
+            text = _spoiled(rng, samples)
+            try:
+                read(text)
+            except ZclabError:
+                pass
+            except Exception as exc:
+                exc.add_note(f"It read {text!r}")
+                raise
+
+    spoiled()

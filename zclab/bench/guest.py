@@ -14,6 +14,7 @@ from zclab.lab.session import Session
 from zclab.model import Workload
 from zclab.modes import MODES
 from zclab.modes.base import Attachment, Mode
+from zclab.outside import whole_number
 from zclab.runner import Runner, SshRunner, read_text, wait_until
 
 GUEST_DEADLINE_S = 240
@@ -76,7 +77,8 @@ def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
                         offloads=session.offloads,
                         rx_usecs=lab.tunables.rx_usecs,
                     )
-                    pid = int(read_text(session.host, f"/run/libvirt/qemu/{name}.pid"))
+                    pidfile = f"/run/libvirt/qemu/{name}.pid"
+                    pid = whole_number(read_text(session.host, pidfile), pidfile)
                     yield RunningGuest(
                         session=session,
                         domain=guest,

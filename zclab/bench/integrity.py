@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from zclab.errors import CommandError, TrialError
 from zclab.model import Network
+from zclab.outside import whole_number
 from zclab.runner import Runner
 from zclab.units import MIB
 
@@ -56,9 +57,10 @@ def _hash(text: str) -> str:
 def _compare(direction: str, sent: str, arrived: str) -> None:
     """Compare with what the receiver printed: the number of bytes, and their SHA-256."""
     size, _, digest = arrived.partition("\n")
-    if int(size or 0) < SIZE_BYTES:
+    count = whole_number(size or "0", f"direction {direction}: bytes that arrived")
+    if count < SIZE_BYTES:
         raise CommandError(
-            f"direction {direction} stalled: {size or 0} of {SIZE_BYTES} bytes of random data "
+            f"direction {direction} stalled: {count} of {SIZE_BYTES} bytes of random data "
             f"arrived, then nothing moved for {STALL_S} s"
         )
     if sent != _hash(digest):

@@ -17,7 +17,7 @@ def seen_on_host(session: Session) -> Provenance:
         for line in read_text(host, "/proc/cpuinfo").splitlines()
         if line.startswith("model name")
     ]
-    qemu = host.run(("qemu-system-x86_64", "--version")).stdout.splitlines()[0]
+    qemu = host.run(("qemu-system-x86_64", "--version")).stdout.partition("\n")[0]
     return Provenance(
         cpu_model=cpu_models[0] if cpu_models else "unknown",
         versions={

@@ -35,6 +35,7 @@ from typing import Literal
 
 from zclab.errors import ParseError, TrialError
 from zclab.model import Direction, ThreadRole, WorkloadName
+from zclab.outside import whole_number
 from zclab.runner import Runner
 
 ProbeName = Literal[
@@ -93,10 +94,10 @@ GROUP = "zclab"
 """The group of events; two labs of one host have one each."""
 _ENTRY = re.compile(
     rf"^events/{GROUP}\w*/(\w+)/hist:"
-    r"\{ common_pid: +(\d+) \} hitcount: +(\d+)(?: +bytes: +(\d+))?",
+    r"\{ common_pid: +([0-9]+) \} hitcount: +([0-9]+)(?: +bytes: +([0-9]+))?",
     re.MULTILINE,
 )
-_DROPPED = re.compile(rf"^events/{GROUP}\w*/(\w+)/hist: +Dropped: (\d+)$", re.MULTILINE)
+_DROPPED = re.compile(rf"^events/{GROUP}\w*/(\w+)/hist: +Dropped: ([0-9]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,17 +248,21 @@ def parse(text: str) -> CopyCounts:
         events/zclab/to_guest/hist:Totals:
         events/zclab/to_guest/hist:    Dropped: 0
 
-    Raises TrialError where the kernel dropped counts.
+    Raises TrialError where the kernel dropped counts, and ParseError for events that are not ours.
     """
     tallies: dict[ProbeName, dict[int, Tally]] = {}
     known = {probe.name: probe for probe in PROBES}
-    for name, dropped in _DROPPED.findall(text):
-        if name not in known:
-            raise ParseError(f"copy probes: unknown event zclab/{name}: another zclab's?")
-        if int(dropped):
-            raise TrialError(f"copy probes: {name}: the kernel dropped {dropped} counts")
+    dropped, entries = _DROPPED.findall(text), _ENTRY.findall(text)
+    if unknown := {name for name, *_ in (*dropped, *entries)} - set(known):
+        names = ", ".join(sorted(unknown))
+        raise ParseError(f"copy probes: unknown event zclab/{names}: another zclab's?")
+    for name, count in dropped:
+        if whole_number(count, f"copy probes: {name}: Dropped"):
+            raise TrialError(f"copy probes: {name}: the kernel dropped {count} counts")
         tallies[known[name].name] = {}
-    for name, tid, calls, size in _ENTRY.findall(text):
-        tally = Tally(calls=int(calls), bytes=int(size or 0))
-        tallies[known[name].name][int(tid)] = tally
+    for name, *counts in entries:
+        tid, calls, size = (whole_number(count or "0", f"copy probes: {name}") for count in counts)
+        if known[name].name not in tallies:
+            raise ParseError(f"copy probes: {name}: no Dropped line: what was read is not all")
+        tallies[known[name].name][tid] = Tally(calls=calls, bytes=size)
     return CopyCounts(tallies)

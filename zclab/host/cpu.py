@@ -17,6 +17,7 @@ from typing import get_args
 
 from zclab.errors import ParseError
 from zclab.model import ThreadRole
+from zclab.outside import quoted, whole_number
 from zclab.runner import Runner
 from zclab.units import NS_PER_S, NS_PER_US, us_per_kb
 
@@ -30,8 +31,8 @@ NS_PER_TICK = 10_000_000
 HOST_ROLES: tuple[ThreadRole, ...] = ("vhost", "nic", "qemu", "kvm")
 """What service demand is made of: the guest's own work and the peer's are not the host's cost."""
 
-_LINE = re.compile(r"^(\d+)/task/(\d+)/(stat|schedstat):(.*)$", re.MULTILINE)
-_UPTIME = re.compile(r"^uptime:(\d+\.\d+)", re.MULTILINE)
+_LINE = re.compile(r"^([0-9]{1,10})/task/([0-9]{1,10})/(stat|schedstat):(.*)$", re.MULTILINE)
+_UPTIME = re.compile(r"^uptime:([0-9]{1,12}\.[0-9]{1,9})\b", re.MULTILINE)
 _COMM_MAX = 15
 _START_TIME, _GUEST_TIME = 22, 43
 _AFTER_COMM = 3
@@ -123,7 +124,7 @@ def parse(text: str) -> CpuSnapshot:
     """
     uptime = _UPTIME.search(text)
     if uptime is None:
-        raise ParseError(f"host CPU time: no /proc/uptime in what was read:\n  {text[:200]!r}")
+        raise ParseError(f"host CPU time: no /proc/uptime in what was read: {quoted(text)}")
     stats: dict[tuple[int, int], str] = {}
     threads = []
     for pid, tid, file, line in _LINE.findall(text):
@@ -142,6 +143,7 @@ def between(before: CpuSnapshot, after: CpuSnapshot, roles: Roles) -> CpuUse:
 
     A thread that started in between counts from its start. One that ended in between has taken
     its time with it: vCPU, vhost and NAPI threads outlive a trial, so that only helpers are lost.
+    Raises ParseError where a thread's time ran backwards.
     """
     earlier = {thread.key: thread for thread in before.threads}
     ns: Counter[ThreadRole] = Counter(dict.fromkeys(get_args(ThreadRole), 0))
@@ -149,6 +151,8 @@ def between(before: CpuSnapshot, after: CpuSnapshot, roles: Roles) -> CpuUse:
         start = earlier.get(thread.key)
         run_ns = thread.run_ns - (start.run_ns if start else 0)
         guest_ns = thread.guest_ns - (start.guest_ns if start else 0)
+        if run_ns < 0 or guest_ns < 0:
+            raise ParseError(f"host CPU time: that of {quoted(thread.comm)} ran backwards")
         role = _role(thread, roles)
         if role == "kvm":
             # Ticks may count a little more guest time than the thread ran.
@@ -172,14 +176,14 @@ def _thread(pid: int, stat: str, schedstat: str) -> Thread:
     try:
         return Thread(
             pid=pid,
-            tid=int(tid),
+            tid=whole_number(tid, "tid"),
             comm=comm,
-            start_ticks=int(fields[_START_TIME - _AFTER_COMM]),
-            run_ns=int(schedstat.split(maxsplit=1)[0]),
-            guest_ns=int(fields[_GUEST_TIME - _AFTER_COMM]) * NS_PER_TICK,
+            start_ticks=whole_number(fields[_START_TIME - _AFTER_COMM], "starttime"),
+            run_ns=whole_number(schedstat.split(maxsplit=1)[0], "schedstat"),
+            guest_ns=whole_number(fields[_GUEST_TIME - _AFTER_COMM], "guest_time") * NS_PER_TICK,
         )
-    except (IndexError, ValueError) as exc:
-        raise ParseError(f"host CPU time: not a stat line of proc(5): {stat!r}") from exc
+    except (IndexError, ParseError) as exc:
+        raise ParseError(f"host CPU time: not a stat line of proc(5): {quoted(stat)}") from exc
 
 
 def _role(thread: Thread, roles: Roles) -> ThreadRole:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from zclab.errors import CommandError, DomainError
+from zclab.errors import CommandError, DomainError, ParseError
 from zclab.host import netdev
 from zclab.model import Network, Switch
+from zclab.outside import quoted
 from zclab.runner import Runner, read_text
+
+_ADDRESS = re.compile(r"^(\S+) ([0-9a-f]{2}(?::[0-9a-f]{2}){5})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +31,7 @@ class GuestNic:
 def find_nic(guest: Runner, mac: str) -> GuestNic:
     """Return the guest's interface that has the address ``mac``."""
     script = 'for n in /sys/class/net/*; do echo "${n##*/} $(cat $n/address)"; done'
-    lines = guest.run(("sh", "-c", script)).stdout.splitlines()
-    addresses = {address: name for name, address in (line.split() for line in lines)}
+    addresses = parse_addresses(guest.run(("sh", "-c", script)).stdout)
     if mac not in addresses:
         raise DomainError(f"the guest has no interface with address {mac}, only {addresses}")
     name = addresses[mac]
@@ -46,8 +49,19 @@ def find_nic(guest: Runner, mac: str) -> GuestNic:
     )
 
 
+def parse_addresses(text: str) -> dict[str, str]:
+    """Return names by addresses in lines such as ``eth0 52:54:00:7a:63:01``.
+
+    Not all that is in /sys/class/net is an interface with such an address: ``bonding_masters`` is a
+    file, a tunnel's address is none of Ethernet.
+    """
+    return {address: name for name, address in _ADDRESS.findall(text)}
+
+
 def features_from_bits(bits: str) -> str:
     """Turn sysfs's string of bits, bit 0 first, into a hexadecimal number: ``0110`` is ``0x6``."""
+    if not re.fullmatch(r"[01]{1,128}", bits):
+        raise ParseError(f"the guest's virtio features: found {quoted(bits)}, allowed: bits")
     return hex(int(bits[::-1], 2))
 
 

@@ -70,7 +70,12 @@ def boot_argv(
 def _boot(argv: Sequence[str], console: Path, deadline_s: float) -> Kvm:
     began = time.monotonic()
     with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
     ) as process:
         try:
             while time.monotonic() - began < deadline_s:

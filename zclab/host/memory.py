@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from zclab.errors import ParseError
+from zclab.outside import quoted, whole_number
 from zclab.runner import Runner
 
 PAGE_BYTES = 4096
+MOST_PAGES = 1 << 24
+"""Of the largest guest that a lab file may have, 64 GiB."""
 
 Span = tuple[int, int]
 """The first and the last byte of something in the host's memory, as addresses."""
@@ -39,10 +43,22 @@ def pages_of(host: Runner, qemu_pid: int) -> set[int]:
 
     It takes root: others are shown no numbers. Raises CommandError where the guest has ended.
     """
+    return parse(host.run(("python3", "-c", _PAGES, str(qemu_pid))).stdout)
+
+
+def parse(text: str) -> set[int]:
+    """Return the numbers of all pages in lines of the first and the last of a range: ``32 4095``.
+
+    Raises ParseError for anything else, and for more pages than a guest can have.
+    """
     pages: set[int] = set()
-    for line in host.run(("python3", "-c", _PAGES, str(qemu_pid))).stdout.splitlines():
-        first, last = map(int, line.split())
-        pages.update(range(first, last + 1))
+    for line in text.splitlines():
+        first, _, last = line.partition(" ")
+        what = f"the guest's pages: {quoted(line)}"
+        span = range(whole_number(first, what), whole_number(last, what) + 1)
+        if len(pages) + span.stop - span.start > MOST_PAGES:
+            raise ParseError(f"{what}: more than {MOST_PAGES} pages")
+        pages.update(span)
     return pages
 
 

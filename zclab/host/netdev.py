@@ -5,17 +5,19 @@ A NIC's identity is its PCI address: its interface name goes when another driver
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zclab.errors import CommandError, LabError, ParseError
+from zclab.host import links
 from zclab.host.ports import PORTS, port_among
+from zclab.outside import quoted, whole_number
 from zclab.runner import Runner, read_text, wait_until, write_text
 
 OFFLOADS = ("tso", "gso", "gro")
 """What ``--offloads`` switches: segmentation and aggregation, not checksums."""
+
 
 BIND_DEADLINE_S = 20
 SETTLE_DEADLINE_S = 20
@@ -169,7 +171,10 @@ def parse_offloads(text: str) -> dict[str, str]:
     for line in text.splitlines():
         name, _, state = line.strip().partition(": ")
         if name in long_names:
-            found[long_names[name]] = state.split()[0]
+            word = state.partition(" ")[0]
+            if word not in {"on", "off"}:
+                raise ParseError(f"ethtool -k: {name}: found {quoted(state)}, allowed: on, off")
+            found[long_names[name]] = word
     return found
 
 
@@ -202,11 +207,10 @@ def tune(runner: Runner, netdev: str, *, threaded: bool, switch: str, mtu: int) 
 @contextmanager
 def tuned(runner: Runner, port: Port, *, threaded: bool, switch: str, mtu: int) -> Iterator[None]:
     """Have an interface tuned (see tune), and as it was before at the end."""
-    text = runner.run(("sh", "-c", _STATE, port.name)).stdout
-    try:
-        napi_before, mtu_before, features = text.split("\n", 2)
-    except ValueError as exc:
-        raise ParseError(f"{runner.where}: the state of {port.name}: found {text!r}") from exc
+    said = runner.run(("sh", "-c", _STATE, port.name)).stdout
+    napi_before, mtu_before, features = (*said.split("\n", 2), "", "")[:3]
+    for name, value in (("threaded", napi_before), ("mtu", mtu_before)):
+        whole_number(value, f"{runner.where}: /sys/class/net/{port.name}/{name}")
     words = [word for pair in parse_offloads(features).items() for word in pair]
     try:
         tune(runner, port.name, threaded=threaded, switch=switch, mtu=mtu)
@@ -232,7 +236,12 @@ def parse_coalescing(text: str) -> dict[str, str]:
     for line in text.splitlines():
         name, _, value = line.partition(":")
         word = {"Adaptive RX": "adaptive-rx", "rx-usecs": "rx-usecs"}.get(name)
-        if word and (value := value.split()[0]) != "n/a":
+        value = (value.split() or [""])[0]
+        if word == "adaptive-rx" and value not in {"on", "off", "n/a"}:
+            raise ParseError(f"ethtool -c: {name}: found {quoted(line)}, allowed: on, off, n/a")
+        if word == "rx-usecs" and value != "n/a":
+            whole_number(value, f"ethtool -c: {name}")
+        if word and value != "n/a":
             found[word] = value
     return found
 
@@ -284,10 +293,7 @@ def moderated(runner: Runner, port: Port, rx_usecs: int | None) -> Iterator[None
 def statistics(runner: Runner, netdev: str) -> dict[str, int]:
     """Return an interface's packet and byte counters (``ip -s link``), as ``rx_packets``, …."""
     text = runner.run(("ip", "-json", "-stats", "link", "show", netdev)).stdout
-    stats = json.loads(text)[0]["stats64"]
-    return {
-        f"{way}_{name}": stats[way][name] for way in ("rx", "tx") for name in ("packets", "bytes")
-    }
+    return links.parse_statistics(text, f"{runner.where}: ip -stats link show {netdev}")
 
 
 def driver_statistics(runner: Runner, netdev: str) -> dict[str, int]:
@@ -301,8 +307,8 @@ def parse_driver_statistics(text: str) -> dict[str, int]:
     found = {}
     for line in text.splitlines():
         name, colon, value = line.strip().rpartition(": ")
-        if colon and value.isdigit():
-            found[name] = int(value)
+        if colon and value.isdecimal():
+            found[name] = whole_number(value, f"ethtool -S: {name}")
     return found
 
 
@@ -323,16 +329,13 @@ def delete_link(runner: Runner, name: str) -> None:
 
 def kind_of(runner: Runner, name: str) -> str | None:
     """Return the kind of a link, such as ``macvtap``; None for hardware."""
-    shown = json.loads(runner.run(("ip", "-json", "-details", "link", "show", name)).stdout)
-    kind: str | None = shown[0].get("linkinfo", {}).get("info_kind")
-    return kind
+    text = runner.run(("ip", "-json", "-details", "link", "show", name)).stdout
+    found = links.parse_links(text, f"{runner.where}: ip -details link show {name}")
+    return found[0].kind if found else None
 
 
 def kinds_on(runner: Runner, netdev: str) -> list[str]:
     """Return the kinds of all links on top of an interface."""
-    links = json.loads(runner.run(("ip", "-json", "-details", "link", "show")).stdout)
-    return [
-        entry["linkinfo"]["info_kind"]
-        for entry in links
-        if entry.get("link") == netdev and "linkinfo" in entry
-    ]
+    text = runner.run(("ip", "-json", "-details", "link", "show")).stdout
+    found = links.parse_links(text, f"{runner.where}: ip -details link show")
+    return [link.kind for link in found if link.link == netdev and link.kind]

@@ -18,7 +18,8 @@ from zclab.lab import machine
 _EVENTS = "*_rx_desc_buff_write"
 _WRITE = re.compile(
     r"rx_desc_buff_write buffer #?\d+, "
-    r"addr: 0x(?P<addr>[0-9a-f]+), offset: (?P<offset>\d+), from: \w+, length: (?P<len>\d+)$",
+    r"addr: 0x(?P<addr>[0-9a-f]{1,16}), offset: (?P<offset>[0-9]{1,20}), from: \w+, "
+    r"length: (?P<len>[0-9]{1,20})$",
     re.MULTILINE,
 )
 """As hw/net/trace-events of QEMU has it, for e1000e with a ``#`` and for igb without."""

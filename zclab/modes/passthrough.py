@@ -12,6 +12,7 @@ from zclab.host.guest import GuestNic
 from zclab.lab.session import Session
 from zclab.model import ModeName
 from zclab.modes.base import Attachment, Counters, Evidence, Window, peer_saw_it
+from zclab.outside import whole_number
 from zclab.runner import read_text
 
 DRIVER = "vfio-pci"
@@ -77,7 +78,7 @@ def vfio_interrupts(text: str, pci: str) -> int:
     for line in text.splitlines():
         if re.search(rf"vfio-\S+\({re.escape(pci)}\)", line):
             for word in line.partition(":")[2].split():
-                if not word.isdigit():
+                if not word.isdecimal():
                     break
-                total += int(word)
+                total += whole_number(word, f"/proc/interrupts: {pci}")
     return total
