@@ -149,9 +149,19 @@ class ContradictionError(ValueError):
 
 
 class Value(BaseModel):
-    """A frozen value that rejects what it does not know, and what contradicts itself."""
+    """A frozen value that rejects what it does not know, and what contradicts itself.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    A float that is no number is rejected, too.
+    """
+
+    # "constants": what gets around the check is at least not written as null, see zclab.store.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        ser_json_inf_nan="constants",
+    )
 
     def contradictions(self) -> Iterator[Mistake]:
         """Yield what is wrong with fields that are right one by one."""

@@ -19,7 +19,7 @@ from zclab.errors import ConfigError
 from zclab.model import Lab, ModeName, Value
 from zclab.paths import user_path
 from zclab.results import Dimensions, Trial
-from zclab.store import explain, replace
+from zclab.store import explain, write_value
 from zclab.units import format_duration
 
 PLAN_FILE = "plan.json"
@@ -94,7 +94,7 @@ class Recorded(Value):
 
     def write(self, run: Path) -> None:
         """Keep it in a run's folder."""
-        replace(run / PLAN_FILE, f"{self.model_dump_json(by_alias=True, indent=1)}\n")
+        write_value(run / PLAN_FILE, self)
 
 
 def load_recorded(run: Path) -> Recorded:
@@ -111,6 +111,8 @@ def load_recorded(run: Path) -> Recorded:
             f"--resume: {file}: {exc.strerror}: name the folder of a run of `invoke run-bench`; "
             "one without a plan cannot be gone on with, run it anew"
         ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"--resume: {file}: not text: is it a {PLAN_FILE}?") from exc
     recorded = explain(file, Recorded, text)
     if recorded.code != code_hash():
         raise ConfigError(

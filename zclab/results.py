@@ -5,11 +5,13 @@ Written to ``results.json`` by zclab.store, read back as strictly as a lab file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from zclab.errors import ParseError
 from zclab.model import (
     COMPONENTS,
     Clock,
@@ -19,6 +21,7 @@ from zclab.model import (
     Value,
     WorkloadName,
 )
+from zclab.outside import Shown
 
 Status = Literal["ok", "invalid", "failed"]
 
@@ -36,7 +39,7 @@ class Dimensions(Value):
     message_bytes: int
     mtu: int
     offloads: Switch
-    nic: str
+    nic: Shown
     streams: int
     duration_s: float
     amount: int | None = None
@@ -73,9 +76,9 @@ class Trial(Dimensions):
     """
 
     status: Status
-    reason: str | None = None
+    reason: Shown | None = None
     known_from: KnownFrom | None = None
-    evidence: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    evidence: dict[Shown, Shown | int | float | bool | None] = Field(default_factory=dict)
 
 
 class Sample(Dimensions):
@@ -135,7 +138,13 @@ METRICS: Mapping[str, Metric] = {
 
 
 def samples(dimensions: Dimensions, figures: Mapping[str, float]) -> tuple[Sample, ...]:
-    """Return one sample for each figure, keyed by the names of METRICS."""
+    """Return one sample for each figure, keyed by the names of METRICS.
+
+    Raises ParseError for a figure that is no number: it is none of anything.
+    """
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise ParseError(f"{name}: found {value}, allowed: a number")
     shared = {name: getattr(dimensions, name) for name in Dimensions.model_fields}
     return tuple(
         Sample(**shared, metric=name, value=value, unit=METRICS[name].unit)
@@ -150,8 +159,8 @@ class Resumed(Value):
     second attempt, and that there was a first stays on record.
     """
 
-    started: str
-    command: str
+    started: Shown
+    command: Shown
     retried: tuple[Trial, ...] = ()
 
 
@@ -161,12 +170,12 @@ class RunInfo(Value):
     ``resumed`` has an entry for each time it was gone on with after it had stopped.
     """
 
-    id: str
-    started: str
-    lab: str
+    id: Shown
+    started: Shown
+    lab: Shown
     clock: Clock
-    command: str
-    suite: str | None = None
+    command: Shown
+    suite: Shown | None = None
     seed: int | None = None
     resumed: tuple[Resumed, ...] = ()
 
@@ -180,19 +189,17 @@ class Provenance(Value):
     process to its argv.
     """
 
-    cpu_model: str = ""
-    versions: dict[str, str] = Field(default_factory=dict)
-    artifacts: dict[str, str] = Field(default_factory=dict)
-    settings: dict[str, str | int | bool] = Field(default_factory=dict)
-    command_lines: dict[str, str] = Field(default_factory=dict)
+    cpu_model: Shown = ""
+    versions: dict[Shown, Shown] = Field(default_factory=dict)
+    artifacts: dict[Shown, Shown] = Field(default_factory=dict)
+    settings: dict[Shown, Shown | int | bool] = Field(default_factory=dict)
+    command_lines: dict[Shown, Shown] = Field(default_factory=dict)
 
 
 class Results(Value):
     """All that one run found out: ``results.json``, schema 1."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
-    )
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     run: RunInfo

@@ -1,30 +1,35 @@
 """Run directories: ``results.json`` and, beside it, what it was made of under ``raw/``.
 
 Results are written after every trial, each time as a whole and atomically, so that an interrupted
-run leaves what it has and a reader never sees half a file.
+run leaves what it has and a reader never sees half a file. They are read back before they take the
+place of what is there, so that no trial makes a run unreadable.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import secrets
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from zclab.errors import ConfigError
+from zclab.errors import ConfigError, ParseError
 from zclab.model import Clock
-from zclab.results import Provenance, Results, Resumed, RunInfo, Sample, Trial
+from zclab.outside import encoded, printable, quoted
+from zclab.results import Dimensions, Provenance, Results, Resumed, RunInfo, Sample, Trial
 
 RUNS = Path("runs")
 RESULTS_FILE = "results.json"
 RAW = "raw"
+MOST_MISTAKES = 20
+"""How many mistakes in a file an error names; of a damaged file there may be thousands."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -41,7 +46,7 @@ class RunDirectory:
         self.results = results
         self.on_trial: Callable[[Results], None] = lambda _: None
         _lock(self, path)
-        self._write()
+        write_value(path / RESULTS_FILE, results)
 
     @classmethod
     def create(
@@ -106,6 +111,7 @@ class RunDirectory:
         Raises ConfigError that names everything that has changed since a run began.
         """
         before = self.results.provenance
+        provenance = Provenance(**dict(provenance))  # as it would be read back
         changed = list(_changed(before, provenance))
         if changed:
             what = f"{self.path}: the rest of this run would be made with something else:"
@@ -122,10 +128,17 @@ class RunDirectory:
         )
 
     def add(self, trial: Trial, samples: Sequence[Sample] = ()) -> None:
-        """Add a trial that has ended, however it did, with what it measured."""
-        self._update(
-            trials=(*self.results.trials, trial), samples=(*self.results.samples, *samples)
-        )
+        """Add a trial that has ended, however it did, with what it measured.
+
+        Where that could not be read back, the trial is a failed one, and that is its reason.
+        """
+        before = self.results
+        try:
+            self._update(trials=(*before.trials, trial), samples=(*before.samples, *samples))
+        except ParseError as exc:
+            dimensions = {name: getattr(trial, name) for name in Dimensions.model_fields}
+            failed = Trial(**dimensions, status="failed", reason=str(exc))
+            self._update(trials=(*before.trials, failed))
         self.on_trial(self.results)
 
     def arrange(self, trials: Sequence[Trial]) -> None:
@@ -149,12 +162,9 @@ class RunDirectory:
         return self.write_raw(free, text)
 
     def _update(self, **changes: object) -> None:
-        self.results = self.results.model_copy(update=changes)
-        self._write()
-
-    def _write(self) -> None:
-        text = self.results.model_dump_json(by_alias=True, indent=1)
-        replace(self.path / RESULTS_FILE, f"{text}\n")
+        results = self.results.model_copy(update=changes)
+        write_value(self.path / RESULTS_FILE, results)
+        self.results = results
 
 
 def run_id(started: datetime, modes: Sequence[str], token: str) -> str:
@@ -166,7 +176,8 @@ def run_id(started: datetime, modes: Sequence[str], token: str) -> str:
 def load(path: Path) -> Results:
     """Read the results of a run directory, or of the file itself.
 
-    Raises ConfigError that names the file and everything that is wrong with it, by key path.
+    Raises ConfigError that names the file and everything that is wrong with it, by key path. A
+    sample without a value, which zclab once wrote for nan, makes its trial a failed one.
     """
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
@@ -176,28 +187,68 @@ def load(path: Path) -> Results:
         raise ConfigError(msg) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file}: not text: is it a {RESULTS_FILE}?") from exc
-    return explain(file, Results, text)
+    try:
+        return Results.model_validate_json(text)
+    except ValidationError:
+        return explain(file, Results, _without_empty_samples(text))
+
+
+def _without_empty_samples(text: str) -> str:
+    """Return results with what has null for its value taken out, and those trials failed."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    match document:
+        case {"samples": [*samples], "trials": [*trials]}:
+            lost: dict[str, list[str]] = {}
+            for sample in filter(_is_empty, samples):
+                lost.setdefault(_identity(sample), []).append(str(sample.get("metric")))
+            for trial in trials:
+                if isinstance(trial, dict) and (names := lost.get(_identity(trial))):
+                    reason = f"no number was stored of {', '.join(names)}"
+                    trial |= {"status": "failed", "reason": reason}
+            document["samples"] = [sample for sample in samples if not _is_empty(sample)]
+            return json.dumps(document)
+    return text
+
+
+def _is_empty(sample: object) -> bool:
+    return isinstance(sample, dict) and sample.get("value", 0) is None
+
+
+def _identity(plain: Mapping[str, Any]) -> str:
+    return json.dumps([plain.get(name) for name in Dimensions.model_fields])
 
 
 def explain(file: Path, kind: type[_Model], text: str) -> _Model:
     """Return the value that a file's text is; raises ConfigError that names all mistakes in it."""
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(encoded(text))
     except ValidationError as exc:
         raise ConfigError("\n".join(_mistakes(file, exc))) from exc
 
 
 def _mistakes(file: Path, error: ValidationError) -> list[str]:
-    """Return one line for each mistake: ``results.json: trials[2].status: …``."""
+    """Return a line for each of the first mistakes: ``results.json: trials[2].status: …``."""
     lines = []
-    for mistake in error.errors():
+    mistakes = error.errors(include_url=False, include_context=False)
+    for mistake in mistakes[:MOST_MISTAKES]:
         keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in mistake["loc"])
         where = f"{file}: {keys.lstrip('.')}" if keys else str(file)
         message = re.sub(r"^Input should be", "should be", mistake["msg"])
         found = mistake["input"]
-        shown = f", not {found!r}" if isinstance(found, str | int | float | None) else ""
-        lines.append(f"{where}: {message}{shown if mistake['type'] != 'missing' else ''}")
+        shown = f", not {_shown(found)}" if isinstance(found, str | int | float | None) else ""
+        if mistake["type"] in {"missing", "json_invalid"}:
+            shown = ""
+        lines.append(printable(f"{where}: {message}{shown}"))
+    if (more := len(mistakes) - MOST_MISTAKES) > 0:
+        lines.append(f"{file}: and {more} more")
     return lines
+
+
+def _shown(found: str | float | None) -> str:
+    return quoted(found) if isinstance(found, str) else repr(found)
 
 
 def _lock(owner: object, path: Path) -> None:
@@ -223,13 +274,38 @@ def _changed(before: Provenance, now: Provenance) -> Iterator[str]:
                 yield f"  {name}: {is_now[name]}, and {was[name]} when it began"
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file so that at any moment it has its old or its new content."""
+def write_value(path: Path, value: BaseModel) -> None:
+    """Write a value as JSON, in the place of an older one once it has been read back.
+
+    Raises ParseError where it cannot be, and what was there stays.
+    """
+
+    def read_back(written: Path) -> None:
+        try:
+            type(value).model_validate_json(written.read_bytes())
+        except ValidationError as exc:
+            written.unlink()
+            raise ParseError("; ".join(("not stored", *_mistakes(path, exc)))) from exc
+
+    try:
+        text = value.model_dump_json(by_alias=True, indent=1)
+    except ValueError as exc:
+        raise ParseError(f"not stored: {path}: cannot be written as JSON: {exc}") from exc
+    replace(path, f"{text}\n", check=read_back)
+
+
+def replace(path: Path, text: str, *, check: Callable[[Path], object] | None = None) -> None:
+    """Write a file so that at any moment it has its old or its new content.
+
+    The new one is called by another name until ``check`` has had a look at it.
+    """
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    if check:
+        check(temporary)
     temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

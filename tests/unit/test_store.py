@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from zclab.errors import ConfigError
-from zclab.results import Dimensions, Provenance, Trial, samples
-from zclab.store import RunDirectory, load, run_id
+from zclab.errors import ConfigError, ParseError
+from zclab.results import Dimensions, Provenance, Sample, Trial, samples
+from zclab.store import RunDirectory, load, run_id, write_value
 
 DIMENSIONS = Dimensions(
     mode="vhost",
@@ -187,3 +188,90 @@ def test_a_missing_run_says_what_to_name(tmp_path: Path) -> None:
 def test_a_figure_that_no_one_knows_is_a_bug() -> None:
     with pytest.raises(KeyError, match="thruput"):
         samples(DIMENSIONS, {"thruput": 1.0})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_no_number_is_no_sample(value: float) -> None:
+    with pytest.raises(ParseError, match=r"throughput_mbps: found .*, allowed: a number"):
+        samples(DIMENSIONS, {"throughput_mbps": value})
+    with pytest.raises(ValidationError, match="finite number"):
+        Sample(**dict(DIMENSIONS), metric="throughput_mbps", value=value, unit="Mb/s")
+    with pytest.raises(ValidationError, match="finite number"):
+        Trial(**dict(DIMENSIONS), status="ok", evidence={"share": value})
+
+
+@pytest.mark.parametrize(
+    ("trial", "sample"),
+    [
+        (TRIAL, SAMPLES[0].model_copy(update={"value": float("nan")})),
+        (TRIAL, SAMPLES[0].model_copy(update={"unit": None})),
+        (TRIAL, SAMPLES[0].model_copy(update={"unit": "\ud800"})),
+        (TRIAL.model_copy(update={"evidence": {"share": float("nan")}}), SAMPLES[0]),
+        (TRIAL.model_copy(update={"status": "fine"}), SAMPLES[0]),
+    ],
+)
+def test_a_trial_that_could_not_be_read_back_is_a_failed_one_and_the_run_goes_on(
+    trial: Trial, sample: Sample, tmp_path: Path
+) -> None:
+    run = create(tmp_path / "run")
+    later = TRIAL.model_copy(update={"repetition": 1})
+
+    run.add(trial, [sample])
+    run.add(later)
+
+    found = load(run.path)
+    assert found == run.results
+    assert [one.status for one in found.trials] == ["failed", "ok"]
+    assert "not stored" in str(found.trials[0].reason)
+    assert found.trials[0].identity == DIMENSIONS.identity
+    assert found.samples == ()
+    assert [path.name for path in run.path.iterdir()] == ["results.json"]
+
+
+def test_what_cannot_be_read_back_takes_the_place_of_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "trial.json"
+    write_value(file, TRIAL)
+    before = file.read_bytes()
+
+    with pytest.raises(ParseError, match=r"not stored; .*trial\.json: duration_s: should be"):
+        write_value(file, TRIAL.model_copy(update={"duration_s": float("nan")}))
+
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_run_with_null_for_a_figure_can_be_read_but_for_that_trial(tmp_path: Path) -> None:
+    """An older zclab wrote it for a latency of -nan, and then read nothing of the run again."""
+    run = create(tmp_path / "run")
+    other = TRIAL.model_copy(update={"repetition": 1})
+    run.add(TRIAL, SAMPLES)
+    run.add(other, samples(other, {"throughput_mbps": 601.5}))
+    data = json.loads((run.path / "results.json").read_text())
+    data["samples"][0]["value"] = None
+
+    found = load(changed(run, data))
+
+    assert [one.status for one in found.trials] == ["failed", "ok"]
+    assert found.trials[0].reason == "no number was stored of throughput_mbps"
+    assert [one.value for one in found.samples] == [1.5, 601.5]
+
+
+def test_of_a_damaged_file_the_first_mistakes_are_told(tmp_path: Path) -> None:
+    run = create(tmp_path / "run")
+    file = changed(run, {"trials": [{"status": "\x1b[2J"}] * 50})
+
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21
+    assert lines[-1].endswith(f"{file}: and {50 * 12 - 20} more")
+    assert "\x1b" not in str(caught.value)
+
+
+def test_text_that_moves_the_cursor_is_stored_as_python_writes_it(tmp_path: Path) -> None:
+    run = create(tmp_path / "run")
+
+    run.add(Trial(**dict(DIMENSIONS), status="failed", reason="\x1b[31mred\x00\ud800\ufffe\nends"))
+
+    assert load(run.path).trials[0].reason == "\\x1b[31mred\\x00\\ud800\\ufffe\nends"
