@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -11,7 +12,7 @@ from zclab.bench import integrity
 from zclab.bench.guest import RunningGuest, running_guest
 from zclab.bench.notices import with_notices
 from zclab.bench.plan import Boot, Planned
-from zclab.errors import CommandError, KernelReportError, ParseError, TrialError, ZclabError
+from zclab.errors import KernelReportError, TrialError, ZclabError
 from zclab.host import copies, cpu, memory, netdev
 from zclab.lab.session import Session
 from zclab.model import ModeName, ThreadRole, Workload
@@ -29,6 +30,9 @@ TRACE_MARKER = "/sys/kernel/tracing/trace_marker"
 
 IP_TCP_HEADER_BYTES = 52
 """IPv4 and TCP with timestamps."""
+
+BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What code raises that reads something it was not made for: it fails a trial, not a night."""
 
 PROBED_BYTES = 8 * MIB
 PROBED_TRANSACTIONS = 500
@@ -139,15 +143,31 @@ def _measured(
         evidence.facts["payload_bytes"] = window.payload_bytes
         if window.transactions is not None:
             evidence.facts["transactions"] = window.transactions
+        return _judged(planned, evidence, figures)
     except TrialError as exc:
         return _failed(planned, str(exc), status="invalid"), ()
-    except (CommandError, ParseError) as exc:
+    except KernelReportError:
+        raise
+    except ZclabError as exc:
         if report := guest.session.watcher.error():
             raise report from exc
         if not guest.domain.is_active():
             raise
         return _failed(planned, str(exc)), ()
-    return _judged(planned, evidence, figures)
+    except BUGS as exc:
+        return _failed(planned, explained_bug(exc, planned, store)), ()
+
+
+def explained_bug(bug: Exception, planned: Planned, store: Store) -> str:
+    """Keep the traceback of a bug of zclab's own that ended a trial; return the trial's reason."""
+    name = f"bugs/{planned.dimensions.stem}.txt"
+    store.write_raw(name, "".join(traceback.format_exception(bug)))
+    return bug_reason(bug, name)
+
+
+def bug_reason(bug: Exception, name: str) -> str:
+    """Return the reason of a trial that a bug ended, whose traceback is under ``raw/name``."""
+    return f"a bug in zclab, please report it with raw/{name}: {type(bug).__name__}: {bug}"
 
 
 def _judged(
