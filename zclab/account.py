@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from zclab.errors import ParseError
 from zclab.host.cpu import CpuSnapshot, Roles, Thread, thread_roles
 from zclab.model import COMPONENTS, Component, Value
+from zclab.outside import Count, from_json, quoted
+
+Address = Annotated[str, StringConstraints(pattern=r"^(?:0x)?[0-9a-f]{1,16}$")]
 
 USER = "[user]"
 """The one symbol of all that runs in user mode."""
@@ -62,10 +66,10 @@ _EXIT_NAMES = {
 class Exit(Value):
     """What #VMEXITs of one code made the host do, from each of them to the next VMRUN."""
 
-    code: NonNegativeInt
-    count: NonNegativeInt
-    kernel: NonNegativeInt
-    user: NonNegativeInt
+    code: Count
+    count: Count
+    kernel: Count
+    user: Count
 
     @property
     def name(self) -> str:
@@ -79,16 +83,16 @@ class Context(Value):
     ``pid`` is what user space calls a tid. ``kernel`` and ``user`` leave out what is in ``exits``.
     """
 
-    pid: int
+    pid: Annotated[int, Field(ge=SOFTIRQ)]
     tgid: int
     comm: str
-    kernel: NonNegativeInt
-    user: NonNegativeInt
-    guest_kernel: NonNegativeInt
-    guest_user: NonNegativeInt
+    kernel: Count
+    user: Count
+    guest_kernel: Count
+    guest_user: Count
     exits: tuple[Exit, ...]
-    host_symbols: dict[str, NonNegativeInt] | None = None
-    guest_symbols: dict[str, NonNegativeInt] | None = None
+    host_symbols: dict[Address, Count] | None = None
+    guest_symbols: dict[Address, Count] | None = None
 
     @property
     def host_kernel(self) -> int:
@@ -115,8 +119,8 @@ class Mark(Value):
     """All accounts at one moment, or what was added to them in a window."""
 
     mark: str
-    insns: NonNegativeInt
-    idle_ns: NonNegativeInt
+    insns: Count
+    idle_ns: Count
     contexts: tuple[Context, ...]
 
     @property
@@ -159,14 +163,21 @@ def parse(text: str) -> tuple[Mark, ...]:
 
 
 def between(before: Mark, after: Mark) -> Mark:
-    """Return what was executed between two marks of one run, as a mark of its own."""
+    """Return what was executed between two marks of one run, as a mark of its own.
+
+    Raises ParseError where an account ran backwards.
+    """
     earlier = {context.pid: context for context in before.contexts}
-    return Mark(
-        mark=f"{before.mark}..{after.mark}",
-        insns=after.insns - before.insns,
-        idle_ns=after.idle_ns - before.idle_ns,
-        contexts=tuple(_context_between(earlier.get(c.pid), c) for c in after.contexts),
-    )
+    name = f"{before.mark}..{after.mark}"
+    try:
+        return Mark(
+            mark=name,
+            insns=after.insns - before.insns,
+            idle_ns=after.idle_ns - before.idle_ns,
+            contexts=tuple(_context_between(earlier.get(c.pid), c) for c in after.contexts),
+        )
+    except ValidationError as exc:
+        raise ParseError(f"accounting: {quoted(name)}: an account ran backwards") from exc
 
 
 def window(marks: Iterable[Mark], begin: str, end: str) -> Mark:
@@ -208,15 +219,15 @@ def parts(mark: Mark, roles: Roles) -> dict[int, Parts]:
     return found
 
 
+_MARK = TypeAdapter(Mark)
+
+
 def _mark(number: int, line: str) -> Mark:
-    try:
-        mark = Mark.model_validate_json(line)
-    except ValidationError as exc:
-        raise ParseError(f"accounting: line {number} is not a mark of the plugin: {exc}") from exc
+    mark = from_json(_MARK, line, f"accounting: line {number} is not a mark of the plugin")
     total = sum(context.insns for context in mark.contexts)
     if total != mark.insns:
         raise ParseError(
-            f"accounting: mark {mark.mark!r}: the accounts sum to {total} of {mark.insns} "
+            f"accounting: mark {quoted(mark.mark)}: the accounts sum to {total} of {mark.insns} "
             "instructions: a bug in emulator-plugins/account.c"
         )
     return mark

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.errors import ParseError
+from zclab.outside import quoted, whole_number
 from zclab.units import NS_PER_S
 
 SHOWN = 4
@@ -38,9 +39,11 @@ class Event:
     def of(cls, line: str) -> Event:
         """Return the event of a line; ParseError where it is none."""
         words = line.split(maxsplit=WORDS - 1)
-        if len(words) != WORDS or not (words[0].isdigit() and words[1].isdigit()):
-            raise ParseError(f"not a line of a trace: {line!r}")
-        return cls(at=int(words[0]), idle_ns=int(words[1]), what=words[2].rstrip("\n"))
+        what = f"not a line of a trace: {quoted(line)}"
+        if len(words) != WORDS:
+            raise ParseError(what)
+        at, idle_ns = (whole_number(word, what) for word in words[:2])
+        return cls(at=at, idle_ns=idle_ns, what=words[2].rstrip("\n"))
 
     @property
     def clock_s(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from zclab.account import Mark, parse, window
 from zclab.bench.execute import begin_mark, end_mark
+from zclab.errors import ParseError
 from zclab.host.cpu import HOST_ROLES, Roles
 from zclab.model import COMPONENTS, Workload
 from zclab.profile import Symbols, profile
@@ -62,12 +63,16 @@ def counted(text: str, workload: Workload, trial: Trial, roles: Roles) -> Counte
     """Return a trial's window out of the plugin's output; ParseError where it is not there."""
     moved, unit = trial.evidence.get("transactions"), "transaction"
     if moved is None:
-        moved, unit = trial.evidence["payload_bytes"], "kb"
+        moved, unit = trial.evidence.get("payload_bytes"), "kb"
+    if not isinstance(moved, int) or not 0 < moved < 1 << 64:
+        raise ParseError(
+            f"the host's word on what a trial moved: found {moved!r}, allowed: a count"
+        )
     divisor = KIB if unit == "kb" else 1
     return Counted(
         window=window(parse(text), begin_mark(workload), end_mark(workload)),
         roles=roles,
-        units=float(moved or 0) / divisor,
+        units=moved / divisor,
         unit=unit,
     )
 

@@ -12,17 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from zclab import errors
 from zclab.bench.notices import lines_of
 from zclab.bench.plan import Planned
 from zclab.bench.virtual_lab import VirtualLab
 from zclab.build.cache import Artifact, file_hash, get_or_build, key_of, prune
 from zclab.build.image import BUSYBOX, INIT
-from zclab.errors import LabError, ZclabError
+from zclab.errors import LabError, ParseError, ZclabError
 from zclab.lab import emulated
 from zclab.lab.seed import ON_HOST, write_seed
 from zclab.lab.virtual import STATE, Running, running, scratch, write_initrd
 from zclab.model import ModeName
+from zclab.outside import Said, from_json, from_plain
 from zclab.progress import Progress
 
 PROGRAM = "zclab.bench.inside"
@@ -34,7 +37,26 @@ RECIPE = 2
 """Counts changes here that make another state of the same inputs."""
 
 KEPT_STATES = 8
+MESSAGE = "a message of the host"
 MESSAGES = "messages.json"
+
+
+class _Failed(Said):
+    error: str
+    message: str
+
+
+class _Bad(Said):
+    status: str
+    reason: str | None
+
+
+class _Stopped(Said):
+    trial: _Bad
+
+
+_FAILED, _STOPPED = TypeAdapter(_Failed), TypeAdapter(_Stopped)
+_MESSAGES = TypeAdapter(list[dict[str, Any]])
 
 
 def host_state(virtual: VirtualLab, progress: Progress) -> Artifact:
@@ -175,8 +197,10 @@ def _advance(host: Running, until: str, folder: Path) -> None:
     for message in host.messages():
         if message["kind"] == "failed":
             raise error_of(message)
-        if message["kind"] == "trial" and message["trial"]["status"] != "ok":
-            raise LabError(message["trial"]["reason"])
+        if message["kind"] == "trial":
+            trial = from_plain(_STOPPED, message, MESSAGE).trial
+            if trial.status != "ok":
+                raise LabError(trial.reason or f"a trial was {trial.status}, without a reason")
         said.append(message)
     failing = [line for line in host.heard() if line[1].severity == "fails"]
     if failing:
@@ -203,13 +227,21 @@ def _state(
 
 def said(state: Path, kind: str) -> dict[str, Any]:
     """Return what a host said on its way to a state."""
-    for message in json.loads((state / MESSAGES).read_text()):
-        if message.pop("kind") == kind:
-            return dict(message)
-    raise LabError(f"{state}: no {kind} in it; `invoke clean --kind={state.parent.name}`")
+    remedy = f"`invoke clean --kind={state.parent.name}` has it made anew"
+    try:
+        messages = from_json(_MESSAGES, (state / MESSAGES).read_bytes(), str(state / MESSAGES))
+    except (OSError, ParseError) as exc:
+        raise LabError(f"{exc}; {remedy}") from exc
+    for message in messages:
+        if message.pop("kind", None) == kind:
+            return message
+    raise LabError(f"{state}: no {kind} in it; {remedy}")
 
 
 def error_of(message: dict[str, Any]) -> ZclabError:
     """Return the error that ended the experiment on the host."""
-    kind: type[ZclabError] = getattr(errors, message["error"], LabError)
-    return kind(message["message"])
+    failed = from_plain(_FAILED, message, MESSAGE)
+    kind = getattr(errors, failed.error, None)
+    if isinstance(kind, type) and issubclass(kind, ZclabError):
+        return kind(failed.message)
+    return LabError(failed.message)

@@ -8,19 +8,24 @@ figure.
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import StringConstraints, TypeAdapter
 
 from zclab.bench.accounts import counted, with_exact
+from zclab.bench.execute import BUGS, bug_reason
 from zclab.bench.known import Known, differences, find, forget_oldest, keep, measured_now
 from zclab.bench.notices import with_notices
 from zclab.bench.plan import Planned
 from zclab.bench.states import (
+    MESSAGE,
     error_of,
     guest_state,
     host_state,
@@ -32,14 +37,15 @@ from zclab.bench.states import (
 )
 from zclab.bench.virtual_lab import ACCOUNTS, VirtualLab
 from zclab.build.cache import Artifact
-from zclab.errors import KernelReportError, LabError, ZclabError
+from zclab.errors import KernelReportError, LabError, ParseError, ZclabError
 from zclab.host.cpu import Roles
 from zclab.lab.virtual import STATE
 from zclab.model import ModeName
+from zclab.outside import Said, from_plain, quoted
 from zclab.profile import Symbols
 from zclab.profiles import accounts_name, profile_name
 from zclab.progress import Progress
-from zclab.results import Provenance, Sample, Trial
+from zclab.results import METRICS, Provenance, Sample, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,23 @@ class Outcome:
     samples: tuple[Sample, ...]
     raw: tuple[tuple[str, str], ...]
 
+
+class _Raw(Said):
+    """A raw output; its name is one of a file below ``raw/`` and leads nowhere else."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^(?:\w[\w.:-]*/)*\w[\w.:-]*$")]
+    text: str
+
+
+class _Ended(Said):
+    """A trial that has ended, and what the host itself measured."""
+
+    trial: Trial
+    samples: list[Sample]
+
+
+_RAW, _ENDED, _ROLES = TypeAdapter(_Raw), TypeAdapter(_Ended), TypeAdapter(Roles)
+_PROVENANCE = TypeAdapter(Provenance)
 
 Execute = Callable[[VirtualLab, Mapping[ModeName, Artifact], Sequence[Planned]], Iterator[Outcome]]
 """What runs trials from the states of their modes, and yields what came of each as it ends."""
@@ -69,20 +92,25 @@ def run_trial(
             for message in started.messages():
                 match message["kind"]:
                     case "trial":
-                        text = (started.folder / ACCOUNTS).read_text()
-                        outcome = _outcome(virtual, state, planned, message, text)
-                        trial, kept = with_notices(outcome.trial, outcome.samples, started.heard())
-                        return Outcome(trial=trial, samples=kept, raw=(*raw, *outcome.raw))
+                        outcome = _outcome(virtual, state, planned, message, started.folder)
+                        trial, valid = with_notices(outcome.trial, outcome.samples, started.heard())
+                        return Outcome(trial=trial, samples=valid, raw=(*raw, *outcome.raw))
                     case "raw":
-                        raw.append((message["name"], message["text"]))
+                        kept = from_plain(_RAW, message, MESSAGE)
+                        raw.append((kept.name, kept.text))
                     case "failed":
                         raise error_of(message)
         raise LabError("the host came to its end without a result")
     except KernelReportError:
         raise
     except ZclabError as exc:
-        trial = Trial(**dict(planned.dimensions), status="failed", reason=str(exc))
-        return Outcome(trial=trial, samples=(), raw=tuple(raw))
+        reason = str(exc)
+    except BUGS as exc:
+        name = f"bugs/{planned.dimensions.stem}.txt"
+        raw.append((name, "".join(traceback.format_exception(exc))))
+        reason = bug_reason(exc, name)
+    trial = Trial(**dict(planned.dimensions), status="failed", reason=reason)
+    return Outcome(trial=trial, samples=(), raw=tuple(raw))
 
 
 def run_trials(
@@ -207,14 +235,19 @@ def _outcome(
     state: Path,
     planned: Planned,
     message: dict[str, Any],
-    accounts: str,
+    folder: Path,
 ) -> Outcome:
-    """Put together what the host says of a trial and what the plugin counted."""
-    trial = Trial.model_validate(message["trial"])
-    measured = tuple(map(Sample.model_validate, message["samples"]))
+    """Put together what the host says of a trial and what the plugin counted in its folder."""
+    ended = from_plain(_ENDED, message, MESSAGE)
+    trial, measured = ended.trial, tuple(ended.samples)
+    if trial.identity != planned.dimensions.identity:
+        raise ParseError(f"{MESSAGE}: it is of {trial.stem}, not of {planned.dimensions.stem}")
+    if unknown := {sample.metric for sample in measured} - METRICS.keys():
+        raise ParseError(f"{MESSAGE}: found metrics {quoted(', '.join(sorted(unknown)))}")
     if trial.status != "ok":
         return Outcome(trial=trial, samples=(), raw=())
-    roles = Roles(**said(state, "roles"))
+    roles = from_plain(_ROLES, said(state, "roles"), f"{state}: roles")
+    accounts = (folder / ACCOUNTS).read_text(errors="replace")
     exact = counted(accounts, planned.workload, trial, roles)
     files = [(accounts_name(trial), exact.window.model_dump_json())]
     if virtual.profile:
@@ -226,7 +259,7 @@ def _outcome(
 
 def _provenance(virtual: VirtualLab, host: Artifact) -> Provenance:
     """Return what a host said of itself, with what only the emulator knows."""
-    seen = Provenance.model_validate(said(host.path, "provenance"))
+    seen = from_plain(_PROVENANCE, said(host.path, "provenance"), f"{host.path}: provenance")
     return seen.model_copy(
         update={
             "cpu_model": virtual.cpu_model,

@@ -153,16 +153,17 @@ def find(name: str) -> Up | None:
     if not ready.exists() or not machine.processes(folder):
         return None
     try:
-        return Up.model_validate_json(ready.read_text())
+        return Up.model_validate_json(ready.read_bytes())
     except ValidationError:
-        return None  # of another version of zclab: to be cleared away
+        return None  # damaged, or of another version of zclab: to be cleared away
 
 
 def check_alive(name: str) -> None:
     """Raise LabError, with the last words of console and emulator, where a lab ended by itself."""
     folder = folder_of(name)
     if (folder / "ready").exists() and not machine.processes(folder):
-        words = (folder / "emulator.log").read_text(errors="replace").strip()
+        said = folder / "emulator.log"
+        words = said.read_text(errors="replace").strip() if said.exists() else "(it is gone)"
         log = folder / machine.DEBUG_LOG
         msg = f"the emulated host of lab {name} ended by itself; its CPUs: {log}"
         raise LabError(f"{msg}\n{_last_words(folder)}\nand of the emulator:\n  {words}")

@@ -132,7 +132,7 @@ def start(argv: Sequence[str], folder: Path, *, with_me: bool) -> subprocess.Pop
         interval_s=0.02,
     )
     if process.poll() is not None:
-        raise LabError(f"the emulator did not start: {log.read_text().strip()}")
+        raise LabError(f"the emulator did not start: {log.read_text(errors='replace').strip()}")
     return process
 
 
@@ -171,7 +171,7 @@ def forwarded_port(folder: Path) -> int:
     QEMU chose a free one itself (port 0), so nobody can have taken it in between.
     """
     text = monitor(folder, "human-monitor-command", {"command-line": "info usernet"})
-    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", str(text))
+    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+([0-9]{1,5})\b", str(text))
     if not found:
         raise LabError(f"the emulator forwards no port: {text}")
     return int(found[1])

@@ -9,7 +9,6 @@ emulator shows it. What it answers goes out over a serial line.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import stat
@@ -23,11 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from zclab.errors import KernelReportError, LabError
+from pydantic import TypeAdapter
+
+from zclab.errors import KernelReportError, LabError, ParseError
 from zclab.host.console import ConsoleWatch
 from zclab.lab import machine
 from zclab.lab.machine import KERNEL_COMMAND_LINE, Hardware
 from zclab.lab.watch import Heard
+from zclab.outside import Said, from_json, from_plain, quoted
 from zclab.runner import wait_until
 
 ORDER_BYTES = 1 << 16
@@ -39,6 +41,14 @@ DEADLINE_S = 1800
 POLL_S = 0.02
 _SCRATCH = "virtual-"
 STATE = "state"
+
+
+class _Status(Said):
+    status: str = ""
+
+
+_STATUS = TypeAdapter(_Status)
+_MESSAGE = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +102,9 @@ class Running:
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the host says, until it pauses (the last message) or has come to its end.
 
-        Raises LabError where the emulator ends before, where nothing is said any more or where
-        ``stop`` is set, and KernelReportError where the host's kernel reports a bug.
+        A message has a ``kind``, whatever else; ParseError is raised for what is none. Raises
+        LabError where the emulator ends before, where nothing is said any more or where ``stop`` is
+        set, and KernelReportError where the host's kernel reports a bug.
         """
         heard_at = time.monotonic()
         with (
@@ -108,7 +119,7 @@ class Running:
                 report = self.watch.feed(console.read())
                 for line in lines:
                     heard_at = time.monotonic()
-                    message = json.loads(line)
+                    message = message_of(line)
                     yield message
                     if message["kind"] in {"paused", "end"}:
                         return
@@ -149,12 +160,14 @@ class Running:
         machine.monitor(self.folder, "cont")
 
     def _stands_still(self) -> bool:
-        status: Any = machine.monitor(self.folder, "query-status")
-        return bool(status["status"] == "guest-panicked")
+        return self._status("query-status") == "guest-panicked"
 
     def _migration(self) -> str:
-        status: Any = machine.monitor(self.folder, "query-migrate")
-        return str(status.get("status", ""))
+        return self._status("query-migrate")
+
+    def _status(self, command: str) -> str:
+        answer = machine.monitor(self.folder, command)
+        return from_plain(_STATUS, answer, f"QEMU's monitor: {command}").status
 
     def _last_words(self) -> str:
         log = self.folder / "emulator.log"
@@ -162,6 +175,15 @@ class Running:
         lines = [*log.read_text(errors="replace").splitlines()[-5:]]
         lines += console.read_text(errors="replace").splitlines()[-15:]
         return "\n".join(f"  {line}" for line in lines)
+
+
+def message_of(line: bytes) -> dict[str, Any]:
+    """Return a message of the host, a JSON object with a ``kind``; ParseError where it is none."""
+    message = from_json(_MESSAGE, line, "a message of the host")
+    if not isinstance(message.get("kind"), str):
+        shown = quoted(line.decode(errors="replace"))
+        raise ParseError(f"a message of the host: no kind in it; it said {shown}")
+    return message
 
 
 @contextmanager
