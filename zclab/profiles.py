@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from zclab.errors import ConfigError
-from zclab.model import TRANSACTIONS, Component
+from zclab.model import COMPONENTS, TRANSACTIONS, Component
+from zclab.outside import quoted
 from zclab.results import Results, Trial
 
 FOLDER = "profile"
@@ -18,6 +19,8 @@ LEAST = 0.05
 
 Key = tuple[Component, str]
 """A component, and a symbol of what runs in it: the guest's kernel is the component ``guest``."""
+
+_COMPONENTS: Mapping[str, Component] = {str(name): name for name in COMPONENTS}
 
 Cell = tuple[str, str]
 """A mode, and a workload by its label."""
@@ -115,10 +118,26 @@ def _read(file: Path) -> dict[Key, float]:
 
         component	symbol	insns	insns_per_kb
         vhost	rep_movs_alternative	23539818	179.595
+
+    Raises ConfigError that names the line which is none of it.
     """
-    with file.open(newline="") as lines:
-        rows = list(csv.reader(lines, delimiter="\t"))
-    return {(component, symbol): float(cost) for component, symbol, _, cost in rows[1:]}  # type: ignore[misc]
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as exc:
+        raise ConfigError(f"{file}: cannot be read: {exc.strerror}") from exc
+    rows = enumerate(lines[1:], start=2)
+    return dict(_row(line, f"{file}:{number}") for number, line in rows if line)
+
+
+def _row(line: str, where: str) -> tuple[Key, float]:
+    try:
+        component, symbol, _, cost = line.split("\t")
+        key, per_unit = (_COMPONENTS[component], symbol), float(cost)
+    except (KeyError, ValueError) as exc:
+        raise ConfigError(f"{where}: no line of a profile: {quoted(line)}") from exc
+    if not math.isfinite(per_unit):
+        raise ConfigError(f"{where}: found {cost}, allowed: a number")
+    return key, per_unit
 
 
 def _mean(profiles: Iterable[Mapping[Key, float]]) -> dict[Key, float]:

@@ -74,8 +74,8 @@ def comparable_with_last(runs: Sequence[Results]) -> tuple[tuple[Results, ...], 
         try:
             check_comparable(runs[-1], results)
         except ConfigError as exc:
-            what = str(exc).splitlines()[1].strip()
-            reasons.append(f"{results.run.id} is left out: {what}")
+            what = str(exc).splitlines()[1:2] or [str(exc)]
+            reasons.append(f"{results.run.id} is left out: {what[0].strip()}")
         else:
             kept.append(results)
     return tuple(kept), tuple(reasons)

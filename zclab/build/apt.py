@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from zclab.build.cache import cache_dir, disk_full, key_of, locked
+from zclab.build.cache import cache_dir, disk_full, is_text, key_of, locked, remembered
 from zclab.build.command import build_env, missing
 from zclab.errors import BuildError
 from zclab.progress import Progress, silent
@@ -90,7 +90,9 @@ class Apt:
         if not list(folder.glob(pattern)):
             self._progress(0, None, f"downloading {package} {version}")
             self._fetch(("apt-get", "download", f"{package}={version}"), folder)
-        return next(folder.glob(pattern))
+        if there := sorted(folder.glob(pattern)):
+            return there[0]
+        raise BuildError(f"apt-get download {package}={version}: it left no {pattern} in {folder}")
 
     def source(self, package: str) -> tuple[Path, ...]:
         """Download a source package; return its files: the .dsc and the tarballs."""
@@ -106,14 +108,15 @@ class Apt:
     def resolve(self, packages: Sequence[str]) -> dict[str, str]:
         """Return all packages, with versions, that installing these on an empty system takes."""
         memo = self._root / "resolved" / key_of({"packages": list(packages), **self._release()})
-        if not memo.is_file():  # apt takes the better part of a second
+        resolved: dict[str, str] | None = remembered(memo, is_text)
+        if resolved is None:  # apt takes the better part of a second
             argv = ("apt-get", "--simulate", "--no-install-recommends", "install", "?essential")
             shown = self._apt(*argv, *packages)
             found = re.findall(r"^Inst (\S+) \((\S+)", shown, flags=re.MULTILINE)
             memo = self._root / "resolved" / key_of({"packages": list(packages), **self._release()})
             memo.parent.mkdir(exist_ok=True)
-            memo.write_text(json.dumps(dict(sorted(found))))
-        resolved: dict[str, str] = json.loads(memo.read_text())
+            resolved = dict(sorted(found))
+            memo.write_text(json.dumps(resolved))
         return resolved
 
     def _candidate(self, package: str) -> str:
@@ -193,9 +196,10 @@ def mirror_of(targets: str) -> str:
     origin is unknown (a literal ``$(ORIGIN)``) before the system's first `apt-get update`.
     """
     for line in targets.splitlines():
-        origin, component, release, uri = line.split("|", 3)
+        # A line that is none, such as a greeting, has too few words and is no archive's.
+        origin, component, release, uri = (*line.split("|", 3), "", "", "")[:4]
         known = not origin or origin.startswith("$")
-        if component == "main" and release in _RELEASES and (known or origin == "Debian"):
+        if uri and component == "main" and release in _RELEASES and (known or origin == "Debian"):
             return uri
     raise BuildError(
         "apt: no Debian archive among this machine's package sources; add one to "
@@ -227,6 +231,7 @@ def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
             env=build_env(DEBIAN_FRONTEND="noninteractive"),
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=DEADLINE_S,
         )

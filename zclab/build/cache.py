@@ -97,8 +97,42 @@ def get_or_build(
         (folder / META).write_text(_canonical(inputs, indent=2) + "\n")
 
     cached = ensure(kind, key, fill, progress=progress)
-    recorded = json.loads((path / META).read_text())
+    recorded = read_json(path / META)
     return Artifact(kind=kind, key=key, path=path, inputs=recorded, cached=cached)
+
+
+def read_json(file: Path, fits: Callable[[Any], bool] = lambda _: True) -> dict[str, Any]:
+    """Return what a JSON file of an artifact says; BuildError where it is damaged or gone.
+
+    It is an object; ``fits`` tells whether a value in it is one.
+    """
+    found = remembered(file, fits)
+    if found is None:
+        remedy = f"`invoke clean --kind={file.parent.parent.name}`, and it is made anew"
+        raise BuildError(f"{file}: damaged, or gone: {remedy}")
+    return found
+
+
+def remembered(file: Path, fits: Callable[[Any], bool] = lambda _: True) -> dict[str, Any] | None:
+    """Return what a JSON file of the cache says that only saves time; see read_json().
+
+    None where it is damaged, gone, or of another version of zclab: then the time is spent again.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and all(map(fits, found.values())) else None
+
+
+def is_text(value: object) -> bool:
+    """Tell whether a value in a JSON file is text."""
+    return isinstance(value, str)
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value in a JSON file is a number of something."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def ensure(

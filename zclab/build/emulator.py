@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ PLUGIN_HEADER = "include/qemu/qemu-plugin.h"
 _FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "kvmvapic.bin")
 _KEPT_EMULATORS = 4
 _NICENESS = 5
-_NINJA_STEP = re.compile(r"\[(\d+)/(\d+)\] (.*)")
+_NINJA_STEP = re.compile(r"\[([0-9]{1,9})/([0-9]{1,9})\] (.*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +138,21 @@ def _debian(*, update: bool, progress: Progress) -> Source:
 
     def unpack(folder: Path) -> None:
         files = apt.source(PACKAGE)
-        upstream = next(path for path in files if ".orig.tar." in path.name)
-        debian = next(path for path in files if ".debian.tar." in path.name)
+        upstream, debian = (_one(files, part) for part in (".orig.tar.", ".debian.tar."))
         output_of(("tar", "-xf", str(upstream), "--strip-components=1"), cwd=folder)
         output_of(("tar", "-xf", str(debian)), cwd=folder)
         apply_series(read_series(folder / "debian" / "patches"), folder, target=upstream.name)
 
     return packaged("emulator-source", PACKAGE, version, unpack, progress=progress)
+
+
+def _one(files: Sequence[Path], part: str) -> Path:
+    """Return the file of a source package that has ``part`` in its name."""
+    for path in files:
+        if part in path.name:
+            return path
+    names = ", ".join(path.name for path in files) or "nothing"
+    raise BuildError(f"the source package of {PACKAGE} has no *{part}*: found {names}")
 
 
 def _build(source: Source, series: Series, folder: Path, progress: Progress) -> None:

@@ -48,11 +48,7 @@ def read_fragments(fragments: Iterable[Path]) -> tuple[Wish, ...]:
     wishes: dict[str, Wish] = {}
     errors: list[str] = []
     for fragment in fragments:
-        try:
-            lines = fragment.read_text(errors="replace").splitlines()
-        except OSError as exc:
-            raise ConfigError(f"{fragment}: cannot read the fragment: {exc.strerror}") from exc
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_text(fragment).splitlines(), 1):
             where = f"{fragment}:{number}"
             wish = _read_line(line.strip(), where)
             if wish is None:
@@ -102,6 +98,15 @@ def check_granted(wishes: Iterable[Wish], config: dict[str, str], tree: Path) ->
     raise BuildError(
         "\n".join(words) + "\nAsk in a fragment for what it depends on, too, or drop the line"
     )
+
+
+def _text(fragment: Path) -> str:
+    try:
+        return fragment.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{fragment}: cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{fragment}: not UTF-8: {exc.reason} at byte {exc.start}") from exc
 
 
 def _read_line(line: str, where: str) -> Wish | None:

@@ -23,9 +23,12 @@ from zclab.build.cache import (
     cache_dir,
     file_hash,
     get_or_build,
+    is_count,
     key_of,
     locked,
     prune,
+    read_json,
+    remembered,
     remove_tree,
 )
 from zclab.build.command import build_env, output_of, run_logged
@@ -212,7 +215,7 @@ def _make_bzimage(work: WorkTree, log: Path, progress: Progress, *, wide: bool) 
     if not (work.build / "vmlinux.o").exists():
         size = "whole"
     counted = work.folder / "steps.json"
-    counts: dict[str, int] = json.loads(counted.read_text()) if counted.is_file() else {}
+    counts: dict[str, int] = remembered(counted, is_count) or {}
     if "whole" not in counts:
         config = kconfig.read_config((work.build / ".config").read_text())
         counts["whole"] = int(list(config.values()).count("y") * STEPS_PER_SYMBOL)
@@ -288,7 +291,7 @@ def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
         bzimage=bzimage,
         config=artifact.path / "config",
         system_map=artifact.path / "System.map",
-        task_offsets=json.loads((artifact.path / "task-offsets.json").read_text()),
+        task_offsets=read_json(artifact.path / "task-offsets.json", is_count),
         build_log=artifact.path / "build.log",
         version=(artifact.path / "release").read_text().strip(),
         base=recipe.source.version,

@@ -11,12 +11,13 @@ import shlex
 from pathlib import Path
 
 from zclab.errors import BuildError, ParseError
+from zclab.outside import quoted
 
 SOURCE = Path(__file__).parents[2] / "emulator-plugins" / "task-offsets.c"
 SAVED_COMMAND = "arch/x86/kernel/.asm-offsets.s.cmd"
 """Where kbuild keeps the command that compiled asm-offsets.c, in the build directory."""
 
-_OFFSET = re.compile(r'^\.ascii "->(\w+) \$(\d+) ', re.MULTILINE)
+_OFFSET = re.compile(r'^\.ascii "->(\w+) \$([0-9]{1,9}) ', re.MULTILINE)
 
 
 def compile_argv(saved: str, source: Path, assembly: Path) -> tuple[str, ...]:
@@ -28,9 +29,14 @@ def compile_argv(saved: str, source: Path, assembly: Path) -> tuple[str, ...]:
     """
     line = saved.partition("\n")[0]
     name, assigned, command = line.partition(" := ")
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []  # a quote without its end
     if not (name.startswith("savedcmd_") and assigned and words[-4:-2] == ["-S", "-o"]):
-        raise BuildError(f"{SAVED_COMMAND}: not the command of this kernel's asm-offsets: {line!r}")
+        raise BuildError(
+            f"{SAVED_COMMAND}: not the command of this kernel's asm-offsets: {quoted(line)}"
+        )
     kept = (word for word in words[:-2] if not word.startswith("-Wp,-MMD,"))
     return (*kept, str(assembly), str(source))
 

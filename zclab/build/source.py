@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zclab.build.cache import cache_dir, file_hash, get_or_build, prune
+from zclab.build.cache import (
+    cache_dir,
+    file_hash,
+    get_or_build,
+    is_text,
+    prune,
+    read_json,
+    remembered,
+)
 from zclab.build.command import git_env, output_of, run_git
 from zclab.errors import ConfigError
 from zclab.progress import Progress, silent
@@ -73,7 +81,7 @@ def packaged(
         inputs = {"package": package, "version": version}
         folder = get_or_build(kind, inputs, fill, progress=progress).path
         prune(kind, keep=_KEPT_SOURCES)
-        files = json.loads((folder / "files.json").read_text())
+        files = read_json(folder / "files.json", is_text)
         return Tree(folder=folder / "tree", files=files, private=True)
 
     return Source(id=f"{package} {version}", version=version, place=package, open=open_)
@@ -90,13 +98,13 @@ def checkout(folder: Path) -> Source:
         raise ConfigError(f"{folder}: no source tree here: it has no Makefile")
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     known = cache_dir() / "checkouts" / f"{place}.json"
-    before = load(known)
-    remembered = dict(before)
+    before = remembered(known, _is_pair) or {}
+    seen = dict(before)
     names = (name for name in _git_files(folder) if not _is_product(name))
-    files = scan(folder, names, remembered)
-    if remembered != before:
+    files = scan(folder, names, seen)
+    if seen != before:
         known.parent.mkdir(parents=True, exist_ok=True)
-        save(known, remembered)
+        save(known, seen)
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     tree = Tree(folder=folder, files=files, private=False)
     version = f"tree-{digest[:12]}"
@@ -137,6 +145,10 @@ def scan(folder: Path, names: Iterable[str], remembered: dict[str, list[str]]) -
     return {name: hashed for name, (_, hashed) in remembered.items()}
 
 
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and list(map(type, value)) == [str, str]
+
+
 def content_hash(path: Path) -> str:
     """Return the hash over the content and the mode of a file or symlink."""
     mode = path.lstat().st_mode
@@ -145,15 +157,6 @@ def content_hash(path: Path) -> str:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "neither a file nor a symlink", str(path))
     return f"{'exe' if mode & stat.S_IXUSR else 'file'} {file_hash(path)}"
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Return what save() wrote, nothing where there is none or a crash spoilt it."""
-    try:
-        values = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def save(path: Path, values: Mapping[str, Any]) -> None:

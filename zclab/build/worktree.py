@@ -12,10 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from zclab.build.cache import disk_full_explained, remove_tree
+from zclab.build.cache import disk_full_explained, is_text, remembered, remove_tree
 from zclab.build.command import output_of
 from zclab.build.series import Series, apply_series, copy_touched
-from zclab.build.source import Files, Tree, content_hash, load, save, scan
+from zclab.build.source import Files, Tree, content_hash, save, scan
 from zclab.errors import BuildError
 
 
@@ -87,7 +87,8 @@ class WorkTree:
         return source.files
 
     def _recorded(self) -> Files:
-        return load(self.folder / "files.json") if self.tree.is_dir() else {}
+        there = self.tree.is_dir()
+        return (remembered(self.folder / "files.json", is_text) if there else None) or {}
 
 
 def _remove(path: Path) -> None:
