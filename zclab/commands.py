@@ -35,6 +35,7 @@ from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.lifecycle import down, up
 from zclab.lab.ssh_config import GUEST
 from zclab.model import Lab
+from zclab.outside import printable
 from zclab.paths import user_path
 from zclab.units import format_bytes
 
@@ -66,7 +67,7 @@ def explained(command: Callable[Parameters, None]) -> Callable[Parameters, None]
             with terminable():
                 command(*args, **kwargs)
         except ZclabError as exc:
-            raise Exit(f"error: {exc}", code=exc.exit_status) from exc
+            raise Exit(printable(f"error: {exc}"), code=exc.exit_status) from exc
         except KeyboardInterrupt as exc:
             raise Exit("interrupted", code=INTERRUPTED) from exc
 
@@ -271,7 +272,7 @@ def clean(kind: str, *, older_than: int) -> None:
 
 
 def _say(text: str) -> None:
-    out.print(text, highlight=False, markup=False)
+    out.print(printable(text), highlight=False, markup=False)
 
 
 def _variant(*, debug: bool) -> kernel_build.Variant:

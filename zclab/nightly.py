@@ -23,13 +23,14 @@ from zclab.judge import Judged
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab
 from zclab.offline import problem_of
+from zclab.outside import printable
 from zclab.recorded import KernelOptions, Plan
 from zclab.report.junit import write_junit
 from zclab.report.markdown import summary
 from zclab.report.page import page
 from zclab.report.terminal import render_comparison
 from zclab.results import Results
-from zclab.store import RUNS, load, replace
+from zclab.store import RUNS, load, replace, write_value
 
 FOLDER = RUNS / "nightly"
 BASELINE = "baseline.json"
@@ -138,7 +139,7 @@ def _adopt(results: Results, file: Path, problem: ZclabError | None) -> str:
     if problem:
         return "It is not made the baseline: every trial of that has to be valid."
     file.parent.mkdir(parents=True, exist_ok=True)
-    replace(file, f"{results.model_dump_json(by_alias=True, indent=1)}\n")
+    write_value(file, results)
     return f"It is the baseline from now on ({file})."
 
 
@@ -160,6 +161,6 @@ def _write(results: Results, run: Path, verdict: Verdict, options: Options, rule
     if judged:
         out.print(render_comparison(judged, against))
     if verdict.note:
-        out.print(verdict.note, markup=False)
+        out.print(printable(verdict.note), markup=False)
     written = ", ".join(str(folder / name) for name in (SUMMARY, PAGE, JUNIT))
     out.print(f"of the last night: {written}", markup=False)

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
+from zclab.outside import printable
 from zclab.progress import Progress
 
 LINE_INTERVAL_S = 15
@@ -43,7 +44,7 @@ def shown(title: str, console: Console | None = None) -> Iterator[Progress]:
 
         def update(done: int, total: int | None, what: str) -> None:
             total = None if total is None else max(done, total)
-            bar.update(task, completed=done, total=total, description=what)
+            bar.update(task, completed=done, total=total, description=printable(what))
 
         yield update
 
@@ -71,7 +72,7 @@ class Lines:
         if counting and not self._counting:
             self._started, self._first_done = now, done
         if now - self._last >= LINE_INTERVAL_S or not counting:
-            self._write(f"{self._title}: {self._describe(done, total, what, now)}")
+            self._write(f"{self._title}: {self._describe(done, total, printable(what), now)}")
             self._last = now
         self._counting = counting
 

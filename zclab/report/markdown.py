@@ -9,6 +9,7 @@ from zclab.compare import within
 from zclab.gates import Gates, default_gates
 from zclab.judge import Judged, measured
 from zclab.model import Clock, ModeName
+from zclab.outside import printable
 from zclab.report import words
 from zclab.report.words import COLUMNS, COPIED, MARKS, number
 from zclab.results import METRICS, Results
@@ -38,7 +39,7 @@ def markdown(results: Results, *, baseline: ModeName = "vhost", gates: Gates | N
                 _value(result, COPIED, clock),
                 _value(result, "latency_p99_us", clock),
             )
-            lines.append(f"| {' | '.join(row)} |")
+            lines.append(_row(row))
     notes = [note for note in (words.MARKS_EXPLAINED, words.caveat(results)) if note]
     return "\n".join((*lines, "", "; ".join(notes), ""))
 
@@ -63,7 +64,7 @@ def markdown_comparison(judged: Sequence[Judged], against: str) -> str:
             f"{one.ratio.value:.3f}x" if one.ratio else words.NONE,
             one.reason,
         )
-        lines.append(f"| {' | '.join(row)} |")
+        lines.append(_row(row))
     if len(told) > _VERDICTS_SHOWN:
         lines.append(f"\n{len(told) - _VERDICTS_SHOWN} more are in the report.")
     return "\n".join((*lines, ""))
@@ -84,9 +85,9 @@ def summary(
     series = made_with.artifacts.get("series", "")[:12]
     lines = [f"## Run {results.run.id}", ""]
     if problem:
-        lines += ["**Failed:** " + problem.replace("\n", "  \n"), ""]
+        lines += ["**Failed:** " + "  \n".join(map(_plain, problem.split("\n"))), ""]
     if note:
-        lines += [note, ""]
+        lines += [_plain(note), ""]
     if judged:
         lines += [markdown_comparison(judged, against)]
     built = f", series {series}" if series else ""
@@ -101,8 +102,20 @@ def summary(
     return "\n".join((*lines, ""))
 
 
+def _row(cells: Sequence[str]) -> str:
+    """Return a line of a table, whatever is in its cells."""
+    shown = (_plain(cell).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(shown)} |"
+
+
+def _plain(text: str) -> str:
+    """Return text on one line that starts no HTML and escapes no character behind it."""
+    line = " ".join(printable(text).split())
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace("\\", "&#92;")
+
+
 def _reasons(result: ModeResult) -> str:
-    return "; ".join(words.reasons(result)).replace("|", "\\|")
+    return "; ".join(words.reasons(result))
 
 
 def _ratio(judged: Judged | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from zclab.cells import Cell, ModeResult, cells
 from zclab.compare import tally, within
@@ -15,6 +16,7 @@ from zclab.gates import Gates, default_gates
 from zclab.host.console import ConsoleWatch
 from zclab.judge import Judged, Verdict, measured
 from zclab.model import ModeName
+from zclab.outside import printable
 from zclab.report import words
 from zclab.report.evidence import counters, sentences
 from zclab.report.figures import Chart, Shown, figures
@@ -97,8 +99,16 @@ def template(name: str) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalized,
     )
     return environment.get_template(name)
+
+
+def _finalized(value: object) -> object:
+    """Return what a template shows of a value: no control characters, which HTML has not."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value)
+    return value
 
 
 def _section(sweep: Sweep, shown: Shown) -> Section:
