@@ -51,4 +51,8 @@ def frame(runs: Iterable[Results]) -> pd.DataFrame:
             if sample.identity in good
         ]
     found = pd.DataFrame(rows)
-    return found.assign(started=pd.to_datetime(found["started"])) if rows else found
+    return (
+        found.assign(started=pd.to_datetime(found["started"], utc=True, errors="coerce"))
+        if rows
+        else found
+    )

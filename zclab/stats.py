@@ -114,7 +114,12 @@ def p_value(ours: Series, theirs: Series, *, paired: bool) -> float:
         n_resamples=RELABELLINGS,
         rng=np.random.default_rng(_SEED),
     )
-    return float(result.pvalue)
+    return _probability(result.pvalue)
+
+
+def _probability(p: float) -> float:
+    """Return a p; values so large that their squares are infinite tell nothing."""
+    return 1.0 if math.isnan(p) else float(p)
 
 
 def least_p(ours: int, theirs: int, *, paired: bool) -> float:
@@ -205,7 +210,7 @@ def starts_p_value(ours: Series, theirs: Series) -> float:
         return 1.0
     if np.ptp(difference) == 0:
         return 1.0 if difference[0] == 0 else 0.0
-    return float(stats.ttest_1samp(difference, 0.0).pvalue)
+    return _probability(stats.ttest_1samp(difference, 0.0).pvalue)
 
 
 def starts_interval(ours: Series, theirs: Series) -> tuple[float, float] | None:

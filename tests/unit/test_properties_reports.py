@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ from zclab import commands
 from zclab.build.progress import shown
 from zclab.errors import LabError
 from zclab.gates import default_gates
+from zclab.model import Clock, ModeName
 from zclab.outside import printable
 from zclab.report.junit import write_junit
 from zclab.report.markdown import markdown, summary
@@ -106,6 +108,21 @@ def test_a_night_s_summary_folds_what_it_folds(reason: str) -> None:
 
     assert text.count("<details>") == text.count("</details>") == 1
     assert not CONTROL.search(text)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("clock", ["wall", "virtual"])
+@pytest.mark.parametrize("value", [0.0, -1.0, 5e-324, 1e308])
+def test_any_figures_can_be_shown(value: float, clock: Clock) -> None:
+    """Of 1e308, squares are infinite, and a test of what they scatter has no p."""
+    run = SimulatedRun(clock=clock)
+    for boot in range(3):
+        for mode, factor in (("vhost", 1.0), ("zerocopy", 0.5 * boot)):
+            figures = dict.fromkeys(FIGURES, value * factor)
+            run.add(cast("ModeName", mode), figures, boot=boot, repetition=boot)
+
+    assert "zerocopy" in markdown(run.results)
+    assert "zerocopy" in on_terminal(run.results)
 
 
 class Text(HTMLParser):
