@@ -157,8 +157,10 @@ class RunDirectory:
 
     def add_log(self, name: str, text: str) -> Path:
         """Keep ``text`` as ``raw/<name>.log``, or beside what has that name as ``<name>-2.log``."""
-        names = (f"{name}.log", *(f"{name}-{number}.log" for number in range(2, 1000)))
-        free = next(one for one in names if not (self.path / RAW / one).exists())
+        free, number = f"{name}.log", 1
+        while (self.path / RAW / free).exists():
+            number += 1
+            free = f"{name}-{number}.log"
         return self.write_raw(free, text)
 
     def _update(self, **changes: object) -> None:

@@ -119,6 +119,15 @@ def test_whatever_a_host_says_is_an_outcome_of_its_trial(folder: Path) -> None:
     check_reader(read, SAID, inputs=1000)
 
 
+def test_a_plugin_that_wrote_nothing_fails_its_trial(folder: Path) -> None:
+    (folder / ACCOUNTS).unlink()
+
+    outcome = trial_of(folder, SAID)
+
+    assert outcome.trial.status == "failed"
+    assert outcome.trial.reason == "accounting: the plugin's output: No such file or directory"
+
+
 def test_a_raw_output_of_the_host_is_kept_below_raw_and_nowhere_else(folder: Path) -> None:
     outcome = trial_of(folder, line("raw", name="../../.bashrc", text="rm -r /"))
 

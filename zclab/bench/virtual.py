@@ -247,7 +247,10 @@ def _outcome(
     if trial.status != "ok":
         return Outcome(trial=trial, samples=(), raw=())
     roles = from_plain(_ROLES, said(state, "roles"), f"{state}: roles")
-    accounts = (folder / ACCOUNTS).read_text(errors="replace")
+    try:
+        accounts = (folder / ACCOUNTS).read_text(errors="replace")
+    except OSError as exc:
+        raise ParseError(f"accounting: the plugin's output: {exc.strerror}") from exc
     exact = counted(accounts, planned.workload, trial, roles)
     files = [(accounts_name(trial), exact.window.model_dump_json())]
     if virtual.profile:

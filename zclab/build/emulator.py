@@ -178,7 +178,7 @@ def _configure(work: WorkTree, source: Source, log: Path, progress: Progress) ->
         argv.append("--cc=ccache gcc")
     marker = work.folder / "configured"
     wanted = "\n".join((source.id, *argv, DEVICES.read_text()))
-    if marker.is_file() and marker.read_text() == wanted:
+    if marker.is_file() and marker.read_text(errors="replace") == wanted:
         return
     progress(0, None, "configuring QEMU")
     marker.unlink(missing_ok=True)

@@ -238,6 +238,7 @@ def _collect(unpacked: Path, root: Path, programs: Sequence[str], folder: Path) 
             (unpacked / "usr" / linker, "--library-path", libraries, "--list", unpacked / program),
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
         ).stdout  # a static program is no dynamic executable, and needs nothing
         if "not found" in listing:
@@ -297,7 +298,7 @@ def _run(
     try:
         done = subprocess.run(
             argv, stdin=stdin, input=text, capture_output=True, text=True, env=env, cwd=cwd,
-            umask=UMASK, check=False,
+            umask=UMASK, errors="replace", check=False,
         )  # fmt: skip
     except FileNotFoundError as exc:
         raise BuildError(f"{argv[0]} is not installed; `./bootstrap` installs it") from exc

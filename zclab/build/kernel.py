@@ -193,7 +193,7 @@ def _configure(recipe: Recipe, wishes: tuple[kconfig.Wish, ...], work: WorkTree,
     """Write ``.config``: everything off that can be, then the fragments, then what they imply."""
     wanted = key_of({"fragments": list(recipe.fragments)})
     marker = work.folder / "fragments"
-    if not marker.is_file() or marker.read_text() != wanted:
+    if not marker.is_file() or marker.read_text(errors="replace") != wanted:
         _make(work, log, "allnoconfig")
         # One file in the build: the script splits what it is given at blanks.
         (work.build / MERGED).write_bytes(kconfig.joined(recipe.fragments))
@@ -261,7 +261,7 @@ def _compiler(work: WorkTree) -> Path:
     """Put the compiler beside the tree: its path is part of every command that make compares."""
     path = work.folder / COMPILER.name
     text = COMPILER.read_text()
-    if not path.is_file() or path.read_text() != text:
+    if not path.is_file() or path.read_text(errors="replace") != text:
         path.write_text(text)
     return path
 

@@ -55,6 +55,7 @@ def _tar(*options: str, folder: Path) -> None:
         ("tar", f"--directory={folder}", *options),
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=DEADLINE_S,
         check=False,
     )

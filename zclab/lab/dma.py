@@ -32,6 +32,7 @@ def traced(folder: Path) -> Iterator[list[Span]]:
     Raises LabError where the emulator's monitor does not answer.
     """
     log = folder / machine.DEBUG_LOG
+    log.touch()
     before = log.stat().st_size
     spans: list[Span] = []
     items = f"{machine.LOGGED},trace:{_EVENTS}"
