@@ -70,6 +70,8 @@ def printable(text: str) -> str:
     That is control characters but line ends and tabs, half surrogates, and what no encoding or XML
     file may have.
     """
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() or one in "\n\t" else _escaped(one) for one in text)
 
 
