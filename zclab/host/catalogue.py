@@ -119,7 +119,7 @@ TITLES: tuple[Title, ...] = (
     _title("ends", "virtio ring", "drivers/virtio/virtio_ring.c",
         rf"{_DEVICE}\S+:id \d+ (out of range|is not a head!)",
         "virtio_net virtio0: input.0:id 5 is not a head!"),
-    # Up to 6.4 the transmit watchdog was a WARN; it means the same as the message of today.
+    # In older kernels than 6.12 the transmit watchdog may be a WARN; it means the same as today's.
     _title("fails", "tx hang", "net/sched/sch_generic.c",
         r"WARNING: CPU: \d+ PID: \d+ at net/sched/sch_generic\.c:\d+ dev_watchdog\+",
         "WARNING: CPU: 1 PID: 0 at net/sched/sch_generic.c:525 dev_watchdog+0x21f/0x230"),
