@@ -2,6 +2,7 @@
 
 | fixture | scope    | what it is                                                               |
 |---------|----------|--------------------------------------------------------------------------|
+| short_path | function | an empty folder with a short path                                     |
 | tasks   | session  | the module tasks.py, which nobody imports                                |
 | dask    | function | a dask.distributed scheduler on this machine, and workers when asked for |
 """
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -99,6 +101,13 @@ def tasks() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Return a folder with a path that a Unix socket can have; tmp_path's may be too long."""
+    with tempfile.TemporaryDirectory(prefix="z-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

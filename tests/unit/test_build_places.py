@@ -14,9 +14,9 @@ from zclab.lab import emulated
 
 
 @pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("ZCLAB_STATE", str(tmp_path / "state"))
+def own_places(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZCLAB_CACHE", str(short_path / "cache"))
+    monkeypatch.setenv("ZCLAB_STATE", str(short_path / "state"))
 
 
 def test_a_state_folder_too_long_for_sockets_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

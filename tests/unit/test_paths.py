@@ -26,11 +26,11 @@ NOBODY = "~no-such-user/x"
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
+def home(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(short_path / "home"))
+    (short_path / "home").mkdir()
+    monkeypatch.chdir(short_path)
+    return short_path / "home"
 
 
 def stored_run(folder: Path) -> None:

@@ -51,7 +51,9 @@ PLAN = planned(load_lab("emulated"), Options(modes=["vhost"], workloads=["TCP_RR
 RECORDED = Recorded(
     plan=PLAN, kernel=KernelOptions(), copy_bytes=8, profile=False, code="0123"
 ).model_dump_json(by_alias=True, indent=1)
-UP = emulated.Up(name="emulated", port=44321, keys={"kernel": "0123"}, command_line="qemu -m 2560")
+UP = emulated.Up(
+    name="emulated", port=44321, contents={"kernel": "0123"}, command_line="qemu -m 2560"
+)
 PROFILE = (
     "component\tsymbol\tinsns\tinsns_per_kb\n"
     "vhost\trep_movs_alternative\t23539818\t179.595\n"

@@ -72,7 +72,9 @@ def tuned(text: str) -> object:
     host.expect(("sh", "-c", netdev._STATE, "eth1"), stdout=text)
     with (
         pytest.raises(AssertionError, match="unplanned"),
-        netdev.tuned(host, "eth1", threaded=True, switch="on", mtu=1500),
+        netdev.tuned(
+            host, netdev.Port("0000:01:00.0", "eth1"), threaded=True, switch="on", mtu=1500
+        ),
     ):
         pass
     return host

@@ -84,7 +84,7 @@ def trial_of(folder: Path, said: str) -> virtual.Outcome:
     @contextmanager
     def resumed(*_arguments: object, **_options: object) -> Iterator[SimpleNamespace]:
         lines = said.encode("utf-8", "replace").split(b"\n")
-        yield SimpleNamespace(folder=folder, messages=lambda: map(message_of, lines))
+        yield SimpleNamespace(folder=folder, messages=lambda: map(message_of, lines), heard=tuple)
 
     lab = SimpleNamespace(order=lambda *_: "", profile=False)
     with pytest.MonkeyPatch.context() as patched:

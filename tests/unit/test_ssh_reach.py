@@ -206,7 +206,10 @@ def test_a_guest_is_reached_through_its_host(tmp_path: Path, home: Path, server:
         assert subprocess.run(by_hand, capture_output=True, check=True).stdout == b"in\n"
 
 
-@pytest.mark.parametrize("command", ["printf %s '-a  b'", "-V", 'echo "it\'s"\necho two', "echo ü"])
+@pytest.mark.parametrize(
+    "command",
+    ["grep 'a  b' f", "echo it's", "-V", 'a "$b" `c` \\', 'echo "it\'s"\necho two', " ", "echo ü"],
+)
 def test_a_command_of_lab_ssh_reaches_the_far_shell_as_typed(
     tmp_path: Path, home: Path, command: str
 ) -> None:

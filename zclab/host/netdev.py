@@ -208,7 +208,10 @@ def tune(runner: Runner, netdev: str, *, threaded: bool, switch: str, mtu: int) 
 def tuned(runner: Runner, port: Port, *, threaded: bool, switch: str, mtu: int) -> Iterator[None]:
     """Have an interface tuned (see tune), and as it was before at the end."""
     said = runner.run(("sh", "-c", _STATE, port.name)).stdout
-    napi_before, mtu_before, features = (*said.split("\n", 2), "", "")[:3]
+    try:
+        napi_before, mtu_before, features = said.split("\n", 2)
+    except ValueError as exc:
+        raise ParseError(f"{runner.where}: the state of {port.name}: found {quoted(said)}") from exc
     for name, value in (("threaded", napi_before), ("mtu", mtu_before)):
         whole_number(value, f"{runner.where}: /sys/class/net/{port.name}/{name}")
     words = [word for pair in parse_offloads(features).items() for word in pair]
