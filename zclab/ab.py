@@ -49,11 +49,11 @@ def kernel_of(option: str, text: str) -> Iterator[Kernel]:
     whole = user_path(text, option)
     paths = [whole] if whole.exists() else [user_path(part, option) for part in text.split(",")]
     if paths[0].is_dir() and len(paths) == 1:
-        if (paths[0] / SERIES_FILE).is_file():
-            yield Kernel(source="", series=str(paths[0]))
-            return
         if all((paths[0] / name).exists() for name in TREE_FILES):
             yield Kernel(source=str(paths[0]), series="none")
+            return
+        if (paths[0] / SERIES_FILE).is_file() or any(paths[0].glob("*.patch")):
+            yield Kernel(source="", series=str(paths[0]))
             return
     elif all(path.is_file() for path in paths):
         with tempfile.TemporaryDirectory(prefix="zclab-series-") as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,11 @@ def test_a_series_and_a_tree_are_told_apart(tmp_path: Path) -> None:
         assert (kernel.source, kernel.series) == (str(tmp_path), "none")
     with kernel_of("--head", str(PATCHES)) as kernel:
         assert (kernel.source, kernel.series) == ("", str(PATCHES))
+
+    (tmp_path / "mails").mkdir()
+    shutil.copy(PATCH, tmp_path / "mails" / "0001-x.patch")
+    with kernel_of("--head", str(tmp_path / "mails")) as kernel:
+        assert (kernel.source, kernel.series) == ("", str(tmp_path / "mails"))
 
 
 @pytest.mark.parametrize("text", ["no-such.patch", f"{PATCH},no-such.patch", "/"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -35,15 +36,55 @@ def series(tmp_path: Path) -> Path:
 
 
 def test_the_first_patches_are_as_the_series_has_them(series: Path, tmp_path: Path) -> None:
-    """Options of a line, comments and folders included."""
+    """With the options of their lines, and with fragments."""
+    (series / "0001-two.patch").write_text("--- two.c\n+++ two.c\n@@ -1 +1 @@\n-b\n+a\n")
+    listed = series / "series"
+    listed.write_text(listed.read_text().replace("-p1", "-R -p0"))
+
     assert patch_names(series) == ["bugfix/all/one.patch", "0001-two.patch", "three.patch"]
 
     first_patches(series, 2, tmp_path / "cut")
 
-    assert (tmp_path / "cut" / "series").read_text() == (
-        "# base: 6.12.1\n\nbugfix/all/one.patch\n0001-two.patch -p1\n# why\n"
-    )
+    cut, whole = read_series(tmp_path / "cut"), read_series(series)
+    assert [(one.path.name, one.strip, one.reverse) for one in cut.patches] == [
+        ("one.patch", 1, False),
+        ("0001-two.patch", 0, True),
+    ]
     assert (tmp_path / "cut" / "config" / "mp.config").is_file()
+
+    first_patches(series, 3, tmp_path / "cut")
+
+    assert read_series(tmp_path / "cut").hash == whole.hash
+
+
+@pytest.mark.parametrize("form", ["format-patch", "mailbox", "file", "compressed"])
+def test_every_form_of_a_series_has_variants(form: str, series: Path, tmp_path: Path) -> None:
+    texts = [PATCH.format(name=f"{name}.c") for name in ("one", "two")]
+    if form == "mailbox":
+        line = "From 01 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] x\n\n---\n"
+        series = tmp_path / "v2.mbx"
+        series.write_text("\n".join(line + text for text in texts))
+    elif form == "file":
+        series = series / "series"
+    else:
+        for path in (series / "series", series / "three.patch", series / "0001-two.patch"):
+            path.unlink()
+        for number, text in enumerate(texts, 1):
+            (series / f"{number:04}-x.patch").write_text(text)
+    if form == "compressed":
+        (series / "0002-x.patch.gz").write_bytes(gzip.compress(texts[1].encode()))
+        (series / "series").write_text("0001-x.patch\n0002-x.patch.gz\n")
+
+    assert len(patch_names(series)) == len(read_series(series).patches) >= 2
+
+    first_patches(series, 2, tmp_path / "cut")
+    with_more(tmp_path / "cut", [patch(tmp_path / "more.patch", "more.c")], tmp_path / "more")
+
+    assert [one.touched for one in read_series(tmp_path / "more").patches] == [
+        ("one.c",),
+        ("two.c",),
+        ("more.c",),
+    ]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
@@ -78,9 +119,16 @@ def test_a_patch_of_the_series_is_there_twice(series: Path, tmp_path: Path) -> N
         with_more(series, [again], tmp_path / "all")
 
 
-def test_a_patch_that_cannot_be_read_is_named(series: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"^{tmp_path}: cannot read the patch: Is a directory"):
-        with_more(series, [tmp_path], tmp_path / "all")
+def test_a_patch_that_is_none_is_named(series: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.patch").touch()
+    (tmp_path / "empty").touch()
+    for name, words in (
+        ("none.patch", "cannot read the series: No such file"),
+        ("empty.patch", ".* is it a patch"),
+        ("empty", "no patch in it"),
+    ):
+        with pytest.raises(ConfigError, match=f"{name}: {words}"):
+            with_more(series, [tmp_path / name], tmp_path / "all")
 
 
 def test_a_variant_of_a_variant_has_all_of_it(series: Path, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def read_series(path: Path | None) -> Series:
         raise ConfigError(f"{path}: {exc}") from exc
     if content.startswith(b"From "):
         return _series(None, tuple(_mails(path, content)))
-    if _DIFF.search(content):
+    if _DIFF.search(content) or path.suffix in {".patch", ".diff"}:
         return _series(None, (_patch(path.name, path, content, where=str(path)),))
     return _listed(path, content)
 

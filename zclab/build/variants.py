@@ -10,59 +10,44 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zclab.build.command import git_env, missing
-from zclab.build.series import SERIES_FILE, read_series
+from zclab.build.series import SERIES_FILE, Patch, Series, read_series
 from zclab.errors import ConfigError
-
-_ON_TOP = "on-top"
 
 
 def patch_names(series: Path) -> list[str]:
     """Return what the patches of a series are called in it, with the folders that they are in."""
-    read_series(series)  # for its errors
-    named = [line.split()[0] for line in _lines(series) if _names_patch(line)]
-    return [name.decode(errors="replace") for name in named]
+    names = [patch.name for patch in read_series(series).patches]
+    return [os.fsencode(name).decode(errors="replace") for name in names]
 
 
 def first_patches(series: Path, count: int, folder: Path) -> None:
     """Make a series of the first ``count`` patches of another; all else is as in that one."""
-    kept, seen = [], 0
-    for line in _lines(series):
-        seen += _names_patch(line)
-        if seen <= count or not _names_patch(line):
-            kept.append(line)
-    _link(series, folder)
-    (folder / SERIES_FILE).write_bytes(b"\n".join((*kept, b"")))
+    whole = read_series(series)
+    _write(whole, whole.patches[:count], folder)
 
 
 def with_more(series: Path, patches: Sequence[Path], folder: Path) -> None:
     """Make a series of another one, and ``patches`` after it, whatever they are called.
 
-    Raises ConfigError for a patch that is there twice, and for one that cannot be read.
+    Raises ConfigError for a patch that is there twice, and for one that is none.
     """
-    _link(series, folder)
-    place = _ON_TOP
-    while os.path.lexists(folder / place):
-        place += "-again"
-    lines = _lines(series)
-    texts = {patch.path.read_bytes(): patch.path for patch in read_series(series).patches}
-    for number, patch in enumerate(patches, 1):
-        try:
-            text = patch.read_bytes()
-        except OSError as exc:
-            raise ConfigError(f"{patch}: cannot read the patch: {exc.strerror}") from exc
-        if text in texts:
-            raise ConfigError(f"{texts[text]}, {patch}: one and the same patch; leave one out")
-        texts[text] = patch
-        # A series splits its lines at blanks; the folder tells patches of one name apart.
-        name = f"{place}/{number}/{re.sub(r'[^A-Za-z0-9_.+-]', '_', patch.name)}"
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_bytes(text)
-        lines.append(name.encode())
-    (folder / SERIES_FILE).write_bytes(b"\n".join((*lines, b"")))
+    ours = read_series(series)
+    added: list[Patch] = []
+    for path in patches:
+        more = read_series(path).patches
+        if not more:
+            raise ConfigError(f"{path}: no patch in it")
+        added += more
+    seen: dict[bytes, Path] = {}
+    for patch in (*ours.patches, *added):
+        earlier = seen.setdefault(patch.content, patch.path)
+        if patch in added and earlier is not patch.path:
+            raise ConfigError(f"{earlier}, {patch.path}: one and the same patch; leave one out")
+    _write(ours, (*ours.patches, *added), folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,18 +136,17 @@ class GitTree:
             raise missing("git") from exc
 
 
-def _lines(series: Path) -> list[bytes]:
-    return (series / SERIES_FILE).read_bytes().splitlines()
-
-
-def _names_patch(line: bytes) -> bool:
-    return not line.strip().startswith(b"#") and bool(line.strip())
-
-
-def _link(series: Path, folder: Path) -> None:
-    """Make a folder with links to all that is in a series' folder, but its list."""
+def _write(series: Series, patches: Iterable[Patch], folder: Path) -> None:
+    """Make a folder the series of these patches, with all but the patches as in ``series``."""
     shutil.rmtree(folder, ignore_errors=True)  # of another variant
     folder.mkdir(parents=True)
-    for path in series.iterdir():
-        if path.name != SERIES_FILE:
-            (folder / path.name).symlink_to(path.absolute())
+    if series.folder and (series.folder / "config").is_dir():
+        (folder / "config").symlink_to((series.folder / "config").absolute())
+    lines = [f"# base: {series.base}"] if series.base else []
+    for number, patch in enumerate(patches, 1):
+        # The folder tells patches of one name apart; a blank or a .gz would mean something.
+        name = re.sub(r"[^A-Za-z0-9_.+-]|\.(?:gz|bz2|xz|lzma|zst)$", "_", patch.path.name)
+        (folder / f"{number:04}").mkdir()
+        (folder / f"{number:04}" / name).write_bytes(patch.content)
+        lines.append(replace(patch, name=f"{number:04}/{name}").line)
+    (folder / SERIES_FILE).write_text("\n".join((*lines, "")))
