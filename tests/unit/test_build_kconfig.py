@@ -95,7 +95,7 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"my\.config:3: neither CONFIG_X=value nor a comment"):
         read_fragments([path])
-    with pytest.raises(ConfigError, match=r"none\.config: cannot read the fragment: No such file"):
+    with pytest.raises(ConfigError, match=r"none\.config: cannot be read: No such file"):
         read_fragments([tmp_path / "none.config"])
 
 

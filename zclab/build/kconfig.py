@@ -102,9 +102,9 @@ def check_granted(wishes: Iterable[Wish], config: dict[str, str], tree: Path) ->
 
 def _text(fragment: Path) -> str:
     try:
-        return fragment.read_text(encoding="utf-8", errors="replace")  # a comment may be anything
+        return fragment.read_text(encoding="utf-8", errors="replace")  # of comments, too
     except OSError as exc:
-        raise ConfigError(f"{fragment}: cannot read the fragment: {exc.strerror}") from exc
+        raise ConfigError(f"{fragment}: cannot be read: {exc.strerror}") from exc
 
 
 def _read_line(line: str, where: str) -> Wish | None:
