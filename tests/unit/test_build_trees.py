@@ -191,6 +191,15 @@ def test_what_cannot_be_read_is_named(source: Path) -> None:
         scan(source, ["net/one.c"], {})
 
 
+def test_a_source_that_cannot_be_read_is_named(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        checkout(tmp_path / ("x" * 300))
+
+    source.chmod(0)
+    with as_nobody(), pytest.raises(ConfigError, match="my linux: cannot be read: Permission"):
+        checkout(source)
+
+
 def test_a_socket_that_git_does_not_track_is_left_out(source: Path, tmp_path: Path) -> None:
     git(source, "init")
     os.mkfifo(source / "fifo")

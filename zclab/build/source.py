@@ -14,6 +14,7 @@ from typing import Any
 
 from zclab.build.cache import (
     cache_dir,
+    disk_full_explained,
     file_hash,
     get_or_build,
     is_text,
@@ -94,8 +95,11 @@ def checkout(folder: Path) -> Source:
     Those that a tree tracks are left out, too.
     """
     folder = folder.absolute()
-    if not (folder / "Makefile").is_file():
-        raise ConfigError(f"{folder}: no source tree here: it has no Makefile")
+    try:
+        if not (folder / "Makefile").is_file():
+            raise ConfigError(f"{folder}: no source tree here: it has no Makefile")
+    except OSError as exc:
+        raise ConfigError(f"{folder}: cannot be read: {exc.strerror}") from exc
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     known = cache_dir() / "checkouts" / f"{place}.json"
     before = remembered(known, _is_pair) or {}
@@ -103,8 +107,9 @@ def checkout(folder: Path) -> Source:
     names = (name for name in _git_files(folder) if not _is_product(name))
     files = scan(folder, names, seen)
     if seen != before:
-        known.parent.mkdir(parents=True, exist_ok=True)
-        save(known, seen)
+        with disk_full_explained(known.parent):
+            known.parent.mkdir(parents=True, exist_ok=True)
+            save(known, seen)
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     tree = Tree(folder=folder, files=files, private=False)
     version = f"tree-{digest[:12]}"
