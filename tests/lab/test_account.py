@@ -202,7 +202,8 @@ def test_any_label_is_kept(light: tuple[str, tuple[Mark, ...]]) -> None:
 
 def refusal(emulator: EmulatorArtifact, option: str, *more: str) -> str:
     """Start a machine that the plugin cannot account for; return what is said about it."""
-    argv = (str(emulator.binary), "-S", "-display", "none", "-plugin", option, *more)
+    machine = ("-machine", "q35", "-nodefaults", "-S", "-display", "none")
+    argv = (str(emulator.binary), *machine, "-plugin", option, *more)
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     return done.stderr

@@ -12,6 +12,7 @@ from zclab.host import netdev
 from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
+from zclab.lab.names import names_of
 from zclab.lab.session import connect_libvirt
 from zclab.model import Lab, ModeName
 from zclab.progress import silent
@@ -118,7 +119,7 @@ def test_the_table_names_every_mode(results: Results) -> None:
 def test_nothing_of_a_run_stays_on_the_host(lab: Lab, lab_up: Access) -> None:
     """Links gone, driver back, no guest, no probe, no namespace."""
     libvirt = connect_libvirt(lab_up)
-    assert libvirt.destroy_leftovers() == []
+    assert libvirt.destroy_leftovers(names_of(lab).guests) == []
     libvirt.close()
     host = lab_up.host_runner()
     try:
