@@ -41,7 +41,7 @@ def stored(path: Path) -> int:
 def test_a_worker_that_is_killed_changes_nothing(dask: Any, tmp_path: Path) -> None:
     """The one that has all artifacts is killed under a trial; the other has to be sent them."""
     here = local(tmp_path / "here")
-    there, empty = tmp_path / "there", tmp_path / "empty cache"
+    there, empty = tmp_path / "there", tmp_path / "empty-cache"
     rich = dask.worker("rich")
     run = dask.process("run", *run_bench("--fresh", f"--executor={dask.address}", f"--out={there}"))
     wait_until(

@@ -91,10 +91,10 @@ def busy_cores() -> Iterator[None]:
 
 
 def test_a_start_is_the_same_under_load_from_another_folder_locale_and_time_zone(
-    virtual: VirtualLab, tmp_path: Path
+    virtual: VirtualLab, tmp_path: Path, short_path: Path
 ) -> None:
     first = run(virtual, planned("vhost", "TCP_RR", None))
-    env = {**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C", "ZCLAB_STATE": str(tmp_path / "state")}
+    env = {**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C", "ZCLAB_STATE": str(short_path)}
 
     with busy_cores():
         done = subprocess.run(
