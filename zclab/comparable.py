@@ -12,8 +12,10 @@ from zclab.cells import CELL_FIELDS, Cell, Key
 from zclab.errors import ConfigError, LabError
 from zclab.results import Dimensions, Results
 
-COMPARED = ("kernel", "series", "host_kernel", "kernel_source")
-"""The names in provenance that stand for the kernel."""
+COMPARED = ("kernel", "series", "host_kernel", "kernel_source", "machine")
+"""The names in provenance that stand for the kernel; ``machine`` is over it and what has a name of
+its own.
+"""
 SUBJECT = ("workload", "direction", "message_bytes")
 """The dimensions that say what ran; the other ones say under which conditions."""
 _NOTHING = "(not recorded)"

@@ -322,6 +322,15 @@ def test_runs_made_with_other_things_than_the_kernel_are_refused(
         between(nightly("b", provenance=provenance), [nightly("a")], WALL)
 
 
+def test_another_kernel_makes_another_machine_and_is_what_is_compared() -> None:
+    def machine(kernel: str) -> Provenance:
+        return changed(artifacts=PROVENANCE.artifacts | {"kernel": kernel, "machine": kernel})
+
+    ours, theirs = (nightly(name, provenance=machine(name)) for name in ("b", "a"))
+
+    assert between(ours, [theirs], WALL)
+
+
 def test_runs_of_other_clocks_are_refused() -> None:
     with pytest.raises(ConfigError, match="clock: virtual, and wall in the baseline"):
         between(nightly("b", clock="virtual"), [nightly("a")], WALL)

@@ -260,15 +260,18 @@ def _outcome(
     return Outcome(trial=trial, samples=measured, raw=tuple(files))
 
 
+def _not_built(virtual: VirtualLab) -> dict[str, str]:
+    """Return the parts of a machine that are no artifacts."""
+    found = parts(virtual)
+    return {name: found[name] for name in ("experiment", "command_line")}
+
+
 def _provenance(virtual: VirtualLab, host: Artifact) -> Provenance:
     """Return what a host said of itself, with what only the emulator knows."""
     seen = from_plain(_PROVENANCE, said(host.path, "provenance"), f"{host.path}: provenance")
     return seen.model_copy(
         update={
             "cpu_model": virtual.cpu_model,
-            "artifacts": {
-                "machine": identity(virtual),
-                "experiment": parts(virtual)["experiment"],
-            },
+            "artifacts": {"machine": identity(virtual), **_not_built(virtual)},
         }
     )
