@@ -14,6 +14,7 @@ from zclab.ab import Kernel
 from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.cache import cache_dir
 from zclab.build.kernel import PATCHES, forget
+from zclab.build.mark import mark
 from zclab.build.variants import Commit, GitTree, first_patches, patch_names
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
@@ -127,7 +128,7 @@ def steps_folder() -> Iterator[Path]:
 
     It is in the cache, for a kernel's tree is large for a /tmp, and goes with its work tree.
     """
-    cache_dir().mkdir(parents=True, exist_ok=True)
+    mark(cache_dir())
     with TemporaryDirectory(prefix="zclab-", dir=cache_dir()) as parent:
         folder = Path(parent) / "kernel"
         try:

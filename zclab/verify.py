@@ -19,6 +19,7 @@ from zclab.bench.states import MESSAGES, make_guest, make_host, program_files
 from zclab.bench.virtual import Outcome, run_trial
 from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.build.cache import cache_dir
+from zclab.build.mark import mark
 from zclab.build.progress import shown
 from zclab.commands import out
 from zclab.errors import TrialError
@@ -63,7 +64,7 @@ def verify(experiment: Plan, build: Callable[[], Artifacts], virtual: VirtualOpt
     lab = VirtualLab.of(part.lab, build(), virtual, mtu=part.mtu, offloads=part.offloads)
     trials = [planned for boot in part.boots for planned in boot.trials]
     bad = 0
-    cache_dir().mkdir(parents=True, exist_ok=True)
+    mark(cache_dir())
     with (
         tempfile.TemporaryDirectory(prefix="verify-", dir=cache_dir()) as folder,
         shown("verify") as progress,

@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 
 from zclab.build import cache
-from zclab.build.clean import FOLDERS, KINDS, clean, listed
+from zclab.build.clean import KINDS, clean, listed
+from zclab.build.mark import FOLDERS, SHARED, TAG
 from zclab.errors import ConfigError, ZclabError
 
 LARGE = 100_000
+THEIRS = (
+    *("file", "src/a", "apt/archives/mine.deb", "logs/my.log", "locks/mine"),
+    *("work/thesis/a", "work/proj/files.json", "artifacts/kernel/a"),
+)
 DAY_S = 24 * 3600
 
 HOLDER = """
@@ -130,7 +135,7 @@ def test_every_name_that_is_listed_can_be_removed(own_cache: Path) -> None:
         assert name not in [other for other in names() if other != "locks"]
 
     assert "leftovers" in there
-    assert {path.name for path in own_cache.rglob("*")} <= {"locks", *there}
+    assert {path.name for path in own_cache.rglob("*")} <= {"locks", TAG, *there}
 
 
 def test_work_trees_go_together_or_one_by_one() -> None:
@@ -199,15 +204,82 @@ def test_links_are_not_followed(own_cache: Path, precious: Path) -> None:
 
 def test_what_others_keep_in_the_same_folder_stays(own_cache: Path) -> None:
     """ZCLAB_CACHE may be a folder that is not ours alone."""
-    theirs = [own_cache / name for name in ("file", "src/a", "work/thesis/a", "artifacts/kernel/a")]
+    theirs = [own_cache / name for name in THEIRS]
     for path in theirs:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("theirs")
+    (own_cache / "debs").mkdir()
+    for build in (lambda: None, lambda: artifact("kernel")):
+        build()
+
+        left = clean("all").left
+
+        assert sorted(path for path in own_cache.rglob("*") if path.is_file()) == sorted(theirs)
+        assert (own_cache / "debs").is_dir()
+        assert [line.partition(":")[0] for line in left] == [
+            str(own_cache / name) for name in ("work", "apt", "debs", "logs", "locks/mine")
+        ]
+        assert all("not made by zclab" in line for line in left)
+
+
+def test_a_mark_of_another_program_is_not_ours(own_cache: Path) -> None:
+    (own_cache / "apt").mkdir(parents=True)
+    (own_cache / TAG).write_text("Signature: 8a477f597d28d172789f06886806bc55\n# by cargo\n")
     artifact("kernel")
 
     clean("all")
 
-    assert sorted(path for path in own_cache.rglob("*") if path.is_file()) == sorted(theirs)
+    assert sorted(path.name for path in own_cache.iterdir()) == [TAG, "apt"]
+
+
+def test_an_empty_folder_of_the_users_that_is_only_looked_at_stays(own_cache: Path) -> None:
+    own_cache.mkdir()
+
+    clean("all")
+
+    assert own_cache.is_dir()
+
+
+def test_a_cache_of_before_the_marks_is_told_and_marked(own_cache: Path) -> None:
+    artifact("kernel")
+    work_tree("kernel-default-x")
+    (own_cache / "apt").mkdir()
+    (own_cache / TAG).unlink()
+
+    assert names() == ["kernel", "work/kernel-default-x", "apt", "locks"]
+
+    artifact("emulator")
+
+    assert (own_cache / TAG).read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+
+    (own_cache / TAG).unlink()
+
+    assert clean("all").left == ()
+    assert not own_cache.exists()
+
+
+@pytest.mark.parametrize("theirs", ["file", "locks/mine", "work/proj/files.json"])
+def test_a_folder_without_a_mark_with_other_things_is_not_taken_for_ours(
+    theirs: str, own_cache: Path
+) -> None:
+    artifact("kernel")
+    (own_cache / TAG).unlink()
+    (own_cache / theirs).parent.mkdir(parents=True, exist_ok=True)
+    (own_cache / theirs).write_text("theirs")
+    (own_cache / "apt").mkdir()
+
+    clean("all")
+
+    assert (own_cache / theirs).read_text() == "theirs"
+    assert (own_cache / "apt").is_dir()
+    assert not (own_cache / SHARED).exists()
+
+
+def test_to_ask_for_the_cache_writes_nothing(own_cache: Path) -> None:
+    cache.cache_dir()
+    names()
+
+    assert not own_cache.exists()
 
 
 def test_the_bytes_that_are_freed_have_no_other_name() -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from zclab.build.mark import mark
 from zclab.errors import BuildError
 from zclab.paths import UNFIT, usable_folder, user_path
 from zclab.progress import Progress, silent
@@ -209,8 +210,11 @@ def disk_full_explained(folder: Path) -> Iterator[None]:
     """Turn "no space left on device" into a BuildError that says where and what to do.
 
     The same goes for what another user has left in the cache, such as root in that of a person.
+    What is first written into the cache is its mark.
     """
     try:
+        if folder.is_relative_to(cache_dir()):
+            mark(cache_dir())
         yield
     except OSError as exc:
         if isinstance(exc, PermissionError) and str(exc.filename).startswith(f"{cache_dir()}/"):

@@ -1,8 +1,8 @@
 """What the cache holds, and how it is removed: by a name of the list, never by a path.
 
-Only what zclab itself put into the cache is in the list, so that a cache in a folder with other
-things in it is no danger to those. A symbolic link is never followed. What another zclab is busy
-with stays.
+Only what zclab itself put into the cache is in the list. In a folder that zclab did not make
+(see mark.py) that is artifacts and their locks, which nothing else is called like. A symbolic link
+is never followed. What another zclab is busy with stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.build.cache import KEY, UNFINISHED, cache_dir, remove_tree, try_locked
+from zclab.build.mark import FOLDERS, SHARED, TAG, is_ours
 from zclab.errors import ConfigError, ZclabError
 from zclab.strict import did_you_mean
 
@@ -28,10 +29,8 @@ LOCKS = "locks"
 LEFTOVERS = "leftovers"
 KINDS = ("kernel", "emulator", "plugin", "host-image", "guest-image", "host-state", "guest-state",
          "kernel-source", "emulator-source")  # fmt: skip
-FOLDERS = ("apt", "debs", "checkouts", "capabilities", "logs", "arriving", "empty.git")
-"""Folders of the cache that are removed as a whole; some have a lock of the same name."""
-
 _DAY_S = 24 * 3600
+_OF_ARTIFACT = re.compile(rf".+-{KEY.pattern}")
 _LEFTOVER = re.compile(r"(?:verify|zclab)-[a-z0-9_]{8}")
 
 
@@ -90,7 +89,8 @@ def clean(name: str, *, older_than_days: int = 0) -> Cleaned:
     Raises ConfigError for another name.
     """
     _check(name, [entry.name for entry in _entries()])
-    freed, left = 0, []
+    freed, left = 0, list(_not_ours(name))
+    root, ours_alone = cache_dir(), is_ours(cache_dir())
     for entry in _entries(older_than_days):
         if name in {ALL, entry.name, entry.name.partition("/")[0]}:
             if entry.path.is_symlink():
@@ -101,7 +101,7 @@ def clean(name: str, *, older_than_days: int = 0) -> Cleaned:
                     freed += _remove(entry.path)
                 else:
                     left.append(f"{entry.path}: another zclab is busy with it")
-    _remove_empty_folders()
+    _remove_empty_folders(root, TAG if ours_alone else SHARED)
     return Cleaned(freed=freed, left=tuple(left))
 
 
@@ -121,6 +121,11 @@ def _all_entries() -> Iterator[Entry]:
     """Yield everything that is ours; locks come last, because the others are removed under them."""
     root = cache_dir()
     yield from _artifacts(root / ARTIFACTS)
+    if not is_ours(root):
+        for path in _inside(root / LOCKS):
+            if _OF_ARTIFACT.fullmatch(path.name) and path.is_file() and not path.stat().st_size:
+                yield Entry(name=LOCKS, path=path, lock=path.name)
+        return
     yield from _work_trees(root / WORK)
     for name in FOLDERS:
         if os.path.lexists(root / name):
@@ -131,6 +136,18 @@ def _all_entries() -> Iterator[Entry]:
             yield entry
     for path in _inside(root / LOCKS):
         yield Entry(name=LOCKS, path=path, lock=path.name)
+
+
+def _not_ours(name: str) -> Iterator[str]:
+    """Yield what has a name of the list, but is in a folder that zclab did not make."""
+    root = cache_dir()
+    if not is_ours(root):
+        for folder in (WORK, *FOLDERS):
+            if name in {ALL, folder} and os.path.lexists(root / folder):
+                yield f"{root / folder}: not made by zclab, as {root} has no {TAG} of it"
+        for path in _inside(root / LOCKS):
+            if name in {ALL, LOCKS} and not _OF_ARTIFACT.fullmatch(path.name):
+                yield f"{path}: not made by zclab, as {root} has no {TAG} of it"
 
 
 def _artifacts(folder: Path) -> Iterator[Entry]:
@@ -177,12 +194,22 @@ def _remove(path: Path) -> int:
     return freed
 
 
-def _remove_empty_folders() -> None:
-    root = cache_dir()
+def _remove_empty_folders(root: Path, mark: str) -> None:
+    """Remove what is empty now; the mark goes last, and the root only where that is zclab's."""
     artifacts = root / ARTIFACTS
-    for folder in (*_inside(artifacts), artifacts, root / WORK, root / LOCKS, root):
+    works = (root / WORK,) if mark == TAG else ()
+    for folder in (*_inside(artifacts), artifacts, *works, root / LOCKS):
         with suppress(OSError):  # it is not empty, or not there
             folder.rmdir()
+    if mark == TAG and [path.name for path in _inside(root)] not in ([], [TAG]):
+        return
+    if mark == SHARED and any(_artifacts(artifacts)):
+        return
+    with suppress(OSError):
+        (root / mark).unlink()
+    if mark == TAG:
+        with suppress(OSError):
+            root.rmdir()
 
 
 def _disk_bytes(path: Path, counted: set[tuple[int, int]]) -> int:

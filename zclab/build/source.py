@@ -23,6 +23,7 @@ from zclab.build.cache import (
     remembered,
 )
 from zclab.build.command import git_env, output_of, run_git
+from zclab.build.mark import mark
 from zclab.errors import ConfigError
 from zclab.progress import Progress, silent
 
@@ -202,6 +203,7 @@ def _git_files(folder: Path) -> Iterable[str]:
         return _listed(folder, folder / ".git", "--exclude-standard")
     empty = cache_dir() / "empty.git"
     if not empty.is_dir():
+        mark(cache_dir())
         output_of(("git", "init", "--quiet", "--bare", str(empty)))
     names = _listed(folder, empty, "--exclude-standard")
     return names if "Makefile" in names else _listed(folder, empty)
