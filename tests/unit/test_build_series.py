@@ -40,6 +40,7 @@ index 1111111..2222222 100644
 2.39.5
 """
 
+FROM = "From 0123456789 Mon Sep 17 00:00:00 2001\nFrom: dev@example.org\n"
 ADDITION = """\
 Subject: [PATCH 2/2] net: add another
 
@@ -307,6 +308,19 @@ def test_a_patch_is_a_series_of_one(folder: Path) -> None:
     (folder / "only.patch.gz").write_bytes(gzip.compress(ADDITION.encode()))
 
     assert read_series(folder / "only.patch.gz").touched == {"net/new.c"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "# 1.patch\n", f"{FROM}Subject: [PATCH 0/2] net\n\nhi\n"]
+)
+def test_a_series_without_a_patch_is_refused(text: str, folder: Path) -> None:
+    """It is not taken for the kernel without a series."""
+    (folder / "series").write_text(text)
+
+    for path in (folder, folder / "series"):
+        if path.is_file() or not text.startswith("From "):
+            with pytest.raises(ConfigError, match="no patch in it; say `--series none` for that"):
+                read_series(path)
 
 
 @pytest.mark.parametrize("name", ["none", "x" * 300])

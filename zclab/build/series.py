@@ -78,6 +78,9 @@ class Series:
 
 
 SERIES_FILE = "series"
+EMPTY = "# no patches"
+"""The line of a series file that has none on purpose: bisect-kernel begins with one."""
+
 NO_SERIES = Series(folder=None, patches=(), hash="none")
 
 
@@ -86,24 +89,33 @@ def read_series(path: Path | None) -> Series:
 
     ``path`` is a folder with a file ``series`` or with what `git format-patch` wrote, that file
     itself, a mailbox, or one patch. Raises ConfigError that names file and line where the series
-    names a patch that is not there, or one that is none.
+    names a patch that is not there, or one that is none, and for a series without any.
     """
     if path is None:
         return NO_SERIES
+    series, meant = _read(path)
+    if not series.patches and not meant:
+        raise ConfigError(f"{path}: no patch in it; say `--series none` for that")
+    return series
+
+
+def _read(path: Path) -> tuple[Series, bool]:
+    """Return a series, and whether its file says that it has no patches on purpose."""
     try:
         if path.is_dir():
             listed = path / SERIES_FILE
-            return _listed(listed, listed.read_bytes() if listed.exists() else _numbered(path))
+            content = listed.read_bytes() if listed.exists() else _numbered(path)
+            return _listed(listed, content), EMPTY.encode() in content.split(b"\n")
         content = read_patch_file(path)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot read the series: {exc.strerror}") from exc
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
     if content.startswith(b"From "):
-        return _series(None, tuple(_mails(path, content)))
+        return _series(None, tuple(_mails(path, content))), False
     if _DIFF.search(content) or path.suffix in {".patch", ".diff"}:
-        return _series(None, (_patch(path.name, path, content, where=str(path)),))
-    return _listed(path, content)
+        return _series(None, (_patch(path.name, path, content, where=str(path)),)), False
+    return _listed(path, content), EMPTY.encode() in content.split(b"\n")
 
 
 def apply_series(series: Series, tree: Path, *, target: str) -> None:

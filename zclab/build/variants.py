@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zclab.build.command import git_env, missing
-from zclab.build.series import SERIES_FILE, Patch, Series, read_series
+from zclab.build.series import EMPTY, SERIES_FILE, Patch, Series, read_series
 from zclab.errors import ConfigError
 
 
@@ -149,4 +149,6 @@ def _write(series: Series, patches: Iterable[Patch], folder: Path) -> None:
         (folder / f"{number:04}").mkdir()
         (folder / f"{number:04}" / name).write_bytes(patch.content)
         lines.append(replace(patch, name=f"{number:04}/{name}").line)
+    if not (folder / "0001").exists():
+        lines.append(EMPTY)
     (folder / SERIES_FILE).write_text("\n".join((*lines, "")))
