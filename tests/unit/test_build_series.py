@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import os
@@ -302,6 +303,59 @@ def test_a_mailbox_is_taken(tree: Path, tmp_path: Path, *, cover: bool) -> None:
     mailbox.write_text(f"{line}Subject: [PATCH 1/2] net: say\n\nnothing\n")
     with pytest.raises(ConfigError, match=r"mail 1 \(\[PATCH 1/2\] net: say\).* is it a patch"):
         read_series(mailbox)
+
+
+COVER_TEXT = "\n\nWhat is new:\n--- a/old vs new\n+ better\n"
+
+
+@pytest.mark.parametrize(
+    "cover",
+    [
+        "Subject: [PATCH v2 0/2] net: two" + COVER_TEXT,
+        "Subject: =?utf-8?q?=5BPATCH_0/2=5D_net=3A_caf=C3=A9?=" + COVER_TEXT,
+        "Subject: =?utf-8?b?W1BBVENIIDAvMl0gbmV0?=" + COVER_TEXT,
+        "Subject:\n [PATCH net-next\n v2 0/2] net: two" + COVER_TEXT,
+        "Subject: [PATCH\n\t00/02] =?no-such-charset?q?caf=E9?=" + COVER_TEXT,
+        "subject: [net-next] [PATCH 0/2] two" + COVER_TEXT,
+    ],
+)
+def test_a_cover_letter_is_told_by_its_decoded_subject(cover: str, tmp_path: Path) -> None:
+    mailbox = tmp_path / "v2.mbx"
+    mailbox.write_text(f"{FROM}{cover}\n{FROM}{ADDITION}\n")
+
+    assert [patch.name for patch in read_series(mailbox).patches] == ["v2.mbx:2"]
+
+
+def test_a_mail_with_a_change_is_no_cover_letter_whatever_its_number(tmp_path: Path) -> None:
+    mailbox = tmp_path / "v2.mbx"
+    mailbox.write_text(f"{FROM}{ADDITION.replace('2/2', '0/1')}\n")
+
+    assert read_series(mailbox).touched == {"net/new.c"}
+
+
+def in_base64(text: str) -> str:
+    head = "Content-Transfer-Encoding: base64\nContent-Type: text/plain\n\n"
+    return head + base64.encodebytes(text.encode()).decode()
+
+
+@pytest.mark.parametrize("name", ["fix.eml", "fix.txt", "fix"])
+def test_a_single_mail_is_decoded(name: str, tmp_path: Path) -> None:
+    mail, change = tmp_path / name, ADDITION.partition("\n\n")[2]
+    mail.write_text("Received: x\nSubject: [PATCH] net: x\n" + in_base64(f"Hi.\n---\n{change}"))
+
+    assert read_series(mail).touched == {"net/new.c"}
+
+    boundary = 'Content-Type: multipart/mixed; boundary="=-x"\n\n--=-x\n'
+    mail.write_text(
+        f"From: a@example.org\nMIME-Version: 1.0\n{boundary}Content-Type: text/plain\n\nHi.\n"
+        f"--=-x\n{in_base64(change)}--=-x--\n"
+    )
+
+    assert read_series(mail).touched == {"net/new.c"}
+
+    mail.write_text("Subject: [PATCH] net: x\n" + in_base64("Hi.\n"))
+    with pytest.raises(ConfigError, match=f"{name}: no change to any file in it; is it a patch"):
+        read_series(mail)
 
 
 def test_a_patch_is_a_series_of_one(folder: Path) -> None:

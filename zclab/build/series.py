@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from zclab.build.mail import is_cover, is_mail, subject_of
 from zclab.build.patchfile import (
     apply_patch,
     decoded,
@@ -23,8 +24,7 @@ _BASE = re.compile(r"# base: (\S+)")
 _COMMENT = re.compile(r"(?:^|[ \t])#.*")
 _STRIP = re.compile(r"-p(\d{1,3}|ab)")
 _DIFF = re.compile(rb"^(?:diff --git \S|--- \S)", re.MULTILINE)
-_SUBJECT = re.compile(rb"^Subject:[ \t]*(.*)", re.MULTILINE | re.IGNORECASE)
-_COVER = re.compile(rb"\[[^\]]*\b0+/\d+\]")
+_CHANGE = re.compile(rb"^(?:diff --git \S|--- \S.*\n\+\+\+ \S)", re.MULTILINE)
 _NUMBERED = re.compile(r"((?:v\d+-)?)(\d{4})-.*\.patch")
 
 
@@ -113,7 +113,7 @@ def _read(path: Path) -> tuple[Series, bool]:
         raise ConfigError(f"{path}: {exc}") from exc
     if content.startswith(b"From "):
         return _series(None, tuple(_mails(path, content))), False
-    if _DIFF.search(content) or path.suffix in {".patch", ".diff"}:
+    if _DIFF.search(content) or path.suffix in {".patch", ".diff", ".eml"} or is_mail(content):
         return _series(None, (_patch(path.name, path, content, where=str(path)),)), False
     return _listed(path, content), EMPTY.encode() in content.split(b"\n")
 
@@ -229,13 +229,20 @@ def _mails(path: Path, mailbox: bytes) -> Iterator[Patch]:
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from exc
     for number, mail in enumerate(mails, 1):
-        found = _SUBJECT.search(mail)
-        subject = found[1] if found else b""
-        if _COVER.match(subject) and not _DIFF.search(mail):
+        subject = subject_of(mail)
+        where = f"{path}: mail {number} ({subject})"
+        if is_cover(subject) and not _has_change(mail, where):
             continue
         name = f"{path.name}:{number}"
-        where = f"{path}: mail {number} ({subject.decode(errors='replace').strip()})"
         yield _patch(name, path.with_name(name), mail, where)
+
+
+def _has_change(mail: bytes, where: str) -> bool:
+    """Tell whether what is in a mail is more than text that has a line like one of a patch."""
+    try:
+        return _CHANGE.search(decoded(mail)) is not None
+    except ConfigError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
 
 
 def _patch(
