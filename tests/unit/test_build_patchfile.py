@@ -244,6 +244,37 @@ def test_what_is_no_patch_is_refused(patch: bytes, words: str) -> None:
         touched_files(patch)
 
 
+BUMP = b"""\
+diff --git a/sub b/sub
+index 1111111..2222222 160000
+--- a/sub
++++ b/sub
+@@ -1 +1 @@
+-Subproject commit 1111111111111111111111111111111111111111
++Subproject commit 2222222222222222222222222222222222222222
+"""
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        BUMP,
+        CHANGE + BUMP,
+        BUMP.replace(b"index 1111111..2222222 160000", b"new file mode 160000\nindex 0..2222222"),
+        BUMP.replace(b"index 1111111..2222222 160000", b"deleted file mode 160000\nindex 1..0"),
+        b"diff --git a/sub b/sub\nold mode 100644\nnew mode 160000\n",
+    ],
+)
+def test_a_change_of_a_submodule_is_refused(patch: bytes) -> None:
+    """`git apply` takes it, and does nothing."""
+    with pytest.raises(ConfigError, match="changes the submodule a/sub b/sub, not its files"):
+        touched_files(patch)
+
+
+def test_a_message_that_speaks_of_a_submodule_is_none() -> None:
+    assert touched_files(b"new file mode 160000\n\n" + CHANGE) == ("net/one.c",)
+
+
 def test_a_repository_around_makes_no_difference(tree: Path) -> None:
     """There, `git apply` leaves out without a word what is outside of the current folder."""
     subprocess.run(("git", "init", "-q", str(tree.parent)), check=True)

@@ -25,6 +25,11 @@ _ENCODED = re.compile(
 )
 _FIRST_HEADER = re.compile(rb"^(?:diff --git |--- )(?:.*\S)(\r?)$", re.MULTILINE)
 _MOVED = re.compile(rb"^(?:rename|copy) from ", re.MULTILINE)
+_SUBMODULE = re.compile(
+    rb"^diff --git (.*)\n(?:[a-z].*\n)*?"
+    rb"(?:index [0-9a-f]+\.\.[0-9a-f]+|(?:old|new|new file|deleted file) mode) 160000\r?$",
+    re.MULTILINE,
+)
 _FAILED = re.compile(r"patch failed: (.+):(\d+)")
 _REJECTED = re.compile(r"^Rejected hunk #(\d+)\.$", re.MULTILINE)
 _HUNK_LINES = 20
@@ -76,8 +81,13 @@ def touched_files(patch: bytes, strip: int = 1) -> tuple[str, ...]:
     """Return the files that a patch touches, without the first ``strip`` folders of their names.
 
     Of a rename or a copy, these are both names. Raises ConfigError for what is no patch, and for
-    one that would change a file outside of the tree.
+    one that would change a file outside of the tree, or a submodule, which git does not do.
     """
+    if found := _SUBMODULE.search(patch):
+        name = os.fsdecode(found[1]).rstrip()
+        raise ConfigError(
+            f"changes the submodule {name}, not its files; have a patch of the files instead"
+        )
     names = _names(patch, f"-p{strip}")
     if _MOVED.search(patch):
         names += _names(patch, f"-p{strip}", "--reverse")  # git lists only what comes out
