@@ -162,6 +162,25 @@ def test_a_series_that_does_not_apply_changes_nothing(
     assert before == times(work)
 
 
+@pytest.mark.parametrize("name", ["build", "build/new.c", "build/deep/new.c"])
+def test_a_series_with_files_in_the_place_of_the_builds_is_refused(
+    name: str, source: Path, patches: Path, tmp_path: Path
+) -> None:
+    added = f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+new\n"
+    (patches / "2.patch").write_text(added)
+    (patches / "3.patch").write_text(added.replace("build", "tools/build", 1))
+    work = WorkTree(folder=tmp_path / "work")
+
+    (patches / "series").write_text("3.patch\n1.patch\n2.patch\n")
+    with pytest.raises(ConfigError, match=rf"2\.patch: changes {name}, but build is the folder"):
+        work.sync(checkout(source).open(), read_series(patches), target="it")
+    assert not work.folder.exists()
+
+    (patches / "series").write_text("3.patch\n1.patch\n")
+    work.sync(checkout(source).open(), read_series(patches), target="it")
+    assert (work.tree / "tools" / name).exists()
+
+
 def test_an_interrupted_sync_is_made_good(
     source: Path, patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

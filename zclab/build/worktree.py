@@ -10,13 +10,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from zclab.build.cache import disk_full_explained, is_text, remembered, remove_tree
 from zclab.build.command import output_of
 from zclab.build.series import Series, apply_series, copy_touched
 from zclab.build.source import Files, Tree, content_hash, save, scan
-from zclab.errors import BuildError
+from zclab.errors import BuildError, ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,10 @@ class WorkTree:
     def sync(self, source: Tree, series: Series, *, target: str) -> frozenset[str]:
         """Make the tree the source with the series applied; return the files that this changed.
 
-        Raises BuildError before it changes anything where the series does not apply.
+        Raises BuildError before it changes anything where the series does not apply, ConfigError
+        where it has files in the place of the build's own.
         """
+        _check_apart(series)
         with disk_full_explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.folder, prefix="patched-") as scratch:
@@ -89,6 +91,16 @@ class WorkTree:
     def _recorded(self) -> Files:
         there = self.tree.is_dir()
         return (remembered(self.folder / "files.json", is_text) if there else None) or {}
+
+
+def _check_apart(series: Series) -> None:
+    for patch in series.patches:
+        for name in patch.touched:
+            if PurePosixPath(name).parts[:1] == ("build",):
+                raise ConfigError(
+                    f"{patch.path}: changes {name}, but build is the folder for what is built; "
+                    "give the file another place"
+                )
 
 
 def _remove(path: Path) -> None:
