@@ -133,11 +133,29 @@ def test_what_make_would_take_for_a_built_tree_is_left_out(source: Path, tmp_pat
     assert (tree / "arch/x86/configs/.config").exists()
 
 
-def test_a_tree_that_ignores_itself_is_taken_whole(source: Path) -> None:
+@pytest.mark.parametrize("repository", [True, False])
+@pytest.mark.parametrize("ignored", ["*.o\n/*\n!/debian/\n", "*.o\n/*\n!/net/\n", "Makefile\n"])
+def test_a_tree_that_ignores_itself_is_taken_whole(
+    ignored: str, source: Path, *, repository: bool
+) -> None:
     """Debian's kernel source does: its .gitignore is for a repository that has debian/ alone."""
-    (source / ".gitignore").write_text("*.o\n/*\n!/debian/\n")
+    (source / ".gitignore").write_text(ignored)
+    if repository:
+        git(source, "init")
+        git(source, "add", ".")
 
     assert {"Makefile", "net/one.c"} <= set(checkout(source).open().files)
+
+
+def test_a_makefile_that_git_ignores_but_tracks_makes_no_difference(source: Path) -> None:
+    git(source, "init")
+    git(source, "add", ".")
+    (source / ".gitignore").write_text("*.o\nMakefile\n")
+
+    files = checkout(source).open().files
+
+    assert "Makefile" in files
+    assert "net/one.o" not in files
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -197,16 +197,16 @@ def _git_files(folder: Path) -> Iterable[str]:
     """Return the files of a tree that git does not ignore; it need not be a repository.
 
     A tree without one borrows an empty repository of the cache, so that its .gitignore files
-    count; all of it is taken where those ignore the source itself, as in Debian's package.
+    count; all of it is taken where git ignores the source itself, as in Debian's package.
     """
-    if (folder / ".git").exists():
-        return _listed(folder, folder / ".git", "--exclude-standard")
-    empty = cache_dir() / "empty.git"
-    if not empty.is_dir():
-        mark(cache_dir())
-        output_of(("git", "init", "--quiet", "--bare", str(empty)))
-    names = _listed(folder, empty, "--exclude-standard")
-    return names if "Makefile" in names else _listed(folder, empty)
+    repository = folder / ".git"
+    if not repository.exists():
+        repository = cache_dir() / "empty.git"
+        if not repository.is_dir():
+            mark(cache_dir())
+            output_of(("git", "init", "--quiet", "--bare", str(repository)))
+    names = _listed(folder, repository, "--exclude-standard")
+    return names if "Makefile" in names else _listed(folder, repository)
 
 
 def _nested_files(folder: Path, name: str) -> list[str]:
