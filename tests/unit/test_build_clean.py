@@ -244,6 +244,7 @@ def test_a_cache_of_before_the_marks_is_told_and_marked(own_cache: Path) -> None
     artifact("kernel")
     work_tree("kernel-default-x")
     (own_cache / "apt").mkdir()
+    (own_cache / "verify-abcd_123").mkdir()
     (own_cache / TAG).unlink()
 
     assert names() == ["kernel", "work/kernel-default-x", "apt", "locks"]
@@ -253,6 +254,7 @@ def test_a_cache_of_before_the_marks_is_told_and_marked(own_cache: Path) -> None
     assert (own_cache / TAG).read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
 
     (own_cache / TAG).unlink()
+    aged(own_cache / "verify-abcd_123", 2)
 
     assert clean("all").left == ()
     assert not own_cache.exists()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.build.cache import KEY, UNFINISHED, cache_dir, remove_tree, try_locked
-from zclab.build.mark import FOLDERS, SHARED, TAG, is_ours
+from zclab.build.mark import FOLDERS, LEFTOVER, SHARED, TAG, is_ours
 from zclab.errors import ConfigError, ZclabError
 from zclab.strict import did_you_mean
 
@@ -31,7 +31,6 @@ KINDS = ("kernel", "emulator", "plugin", "host-image", "guest-image", "host-stat
          "kernel-source", "emulator-source")  # fmt: skip
 _DAY_S = 24 * 3600
 _OF_ARTIFACT = re.compile(rf".+-{KEY.pattern}")
-_LEFTOVER = re.compile(r"(?:verify|zclab)-[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +131,7 @@ def _all_entries() -> Iterator[Entry]:
             yield Entry(name=name, path=root / name, lock=name)
     for path in _inside(root):
         entry = Entry(name=LEFTOVERS, path=path, lock=path.name)
-        if _LEFTOVER.fullmatch(path.name) and entry.days:  # a young one may be in use
+        if LEFTOVER.fullmatch(path.name) and entry.days:  # a young one may be in use
             yield entry
     for path in _inside(root / LOCKS):
         yield Entry(name=LOCKS, path=path, lock=path.name)

@@ -14,6 +14,8 @@ TAG = "CACHEDIR.TAG"
 SHARED = ".zclab-shared"
 FOLDERS = ("apt", "debs", "checkouts", "capabilities", "logs", "arriving", "empty.git")
 """Folders of the cache that are removed as a whole; some have a lock of the same name."""
+LEFTOVER = re.compile(r"(?:verify|zclab)-[a-z0-9_]{8}")
+"""What a folder is called that a command has in the cache while it runs."""
 
 _TAG = """\
 Signature: 8a477f597d28d172789f06886806bc55
@@ -46,7 +48,8 @@ def is_ours(root: Path) -> bool:
 
 def _is_of_before(root: Path) -> bool:
     """Tell a cache of a zclab that set no marks: it has artifacts, with locks, and nothing else."""
-    if not root.is_dir() or any(path.name not in _NAMES for path in root.iterdir()):
+    names = [path.name for path in root.iterdir()] if root.is_dir() else []
+    if any(name not in _NAMES and not LEFTOVER.fullmatch(name) for name in names):
         return False
     locks = {path.name for path in root.glob("locks/*") if path.is_file()}
     if any((root / "locks" / name).stat().st_size for name in locks):
