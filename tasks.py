@@ -544,8 +544,8 @@ def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
     """Run the tests; those of the lab boot it."""
     argv = [sys.executable, "-m", "pytest", *(["tests/unit"] if unit else [])]
     argv += [] if nightly else ["-m", "not nightly"]
-    # A file's tests share what they boot, so a file stays with one process.
-    argv += ["--numprocesses=auto", "--dist=loadfile"]
+    # Labs side by side take each other's CPU, and guests are late then: only unit tests share it.
+    argv += ["--numprocesses=auto", "--dist=loadfile"] if unit else []
     os.execv(argv[0], argv)  # noqa: S606 - pytest's own signals, output and exit status
 
 

@@ -82,4 +82,6 @@ def test_no_cpu_changes_the_flags_of_the_first(on_two_cpus: Path) -> None:
 def test_without_the_fix_another_cpu_changes_them(on_two_cpus: Path) -> None:
     """If this fails, QEMU has the fix, and ``emulator-patches/`` can lose it."""
     unpatched = build_emulator(series=None)
-    assert run(unpatched, on_two_cpus, TWO_THREADS) == "unexpected exit 1024\n"
+    # On a busy machine its threads may not meet.
+    seen = (run(unpatched, on_two_cpus, TWO_THREADS) for _ in range(5))
+    assert "unexpected exit 1024\n" in seen
