@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -44,10 +45,16 @@ def inputs(virtual: VirtualLab, machine: str, planned: Planned) -> Mapping[str, 
         "machine": machine,
         "states": RECIPE,
         "order": order_of(virtual, planned),
-        "accounting": {name: file_hash(path) for name, path in program_files(ACCOUNTING).items()},
+        "accounting": _accounting(),
         "plugin": virtual.host.plugin.key,
         "profile": virtual.profile,
     }
+
+
+@cache
+def _accounting() -> str:
+    """Return the hash over the code that makes figures of accounts, as it was first loaded."""
+    return key_of({name: file_hash(path) for name, path in program_files(ACCOUNTING).items()})
 
 
 def find(virtual: VirtualLab, machine: str, planned: Planned) -> Known | None:

@@ -40,9 +40,9 @@ class GrowingTable:
     def trial_ended(self, results: Results) -> None:
         """Print the cells that are complete by now and were not printed before."""
         ended = Counter(key_of(trial) for trial in results.trials)
-        if any(ended[key] >= self._planned.get(key, 0) for key in ended if key not in self._shown):
-            complete = {key for key in ended if ended[key] >= self._planned.get(key, 0)}
-            self._show(results, complete - self._shown.keys())
+        complete = {key for key in ended if ended[key] >= self._planned.get(key, 0)}
+        if left := complete - self._shown.keys():
+            self._show(results, left)
 
     def finish(self, results: Results) -> None:
         """Print what is left of the table, and what stands below it."""
