@@ -11,7 +11,7 @@ import pytest
 
 from zclab.build.image import build_guest_image, build_host_image
 
-pytestmark = [pytest.mark.lab, pytest.mark.nightly]
+pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 # A user's that nobody of ours has: closed to others, half a day away, and of another language.

@@ -23,7 +23,7 @@ from zclab.errors import BuildError
 from zclab.progress import Progress, silent
 
 RECIPES = Path(__file__).resolve().parents[2] / "guest-images"
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 """Counts changes of this file that change what comes out of it."""
 
 NOT_SHIPPED = (
@@ -85,12 +85,7 @@ def build_host_image(*, update: bool = False, progress: Progress = silent) -> Im
         progress(0, None, f"installing the packages of the {recipe.name} image")
         tar = _mmdebstrap(apt, "apt", recipe, folder)
         progress(0, None, "packing the host image")
-        # No compression: the emulated host would have to undo it with emulated instructions.
-        squash = "sqfstar -quiet -no-progress -noI -noD -noF -noX"
-        squash += " -root-mode 755 -root-uid 0 -root-gid 0"
-        with tar.open("rb") as stdin:
-            packed = (str(folder / "host.squashfs"), *NOT_SHIPPED)
-            _run((*squash.split(), *packed), folder, stdin=stdin.fileno())
+        _squash(tar, folder / "host.squashfs", folder)
         program = ("--strip-components=3", "./usr/bin/busybox")
         _run(("tar", "-xf", str(tar), "-C", str(folder), *program), folder)
         shutil.copyfile(recipe / "initramfs" / INIT, folder / INIT)
@@ -195,6 +190,17 @@ def _mmdebstrap(apt: Apt, variant: str, recipe: Path, folder: Path) -> Path:
     _run(argv, folder, scratch=_open_to_others(folder))
     overlay.unlink()
     return tar
+
+
+def _squash(tar: Path, output: Path, folder: Path) -> None:
+    """Pack a tar as a squashfs, without what is not shipped."""
+    # No compression: the emulated host would have to undo it with emulated instructions.
+    # No search for duplicates: with it, sqfstar 4.5.1 now and then packs the end of one file for
+    # that of another, where two files begin alike (dpkg's status and status-old do).
+    squash = "sqfstar -quiet -no-progress -noI -noD -noF -noX -no-duplicates"
+    squash += " -root-mode 755 -root-uid 0 -root-gid 0"
+    with tar.open("rb") as stdin:
+        _run((*squash.split(), str(output), *NOT_SHIPPED), folder, stdin=stdin.fileno())
 
 
 def _tar_as_root(folder: Path, output: Path) -> None:
