@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def newc_members(archive: bytes) -> dict[str, tuple[str, int, int]]:
 @pytest.mark.skipif(shutil.which("sqfstar") is None, reason="squashfs-tools is not installed")
 def test_files_that_begin_alike_are_packed_as_they_are(tmp_path: Path) -> None:
     """With its search for duplicates, sqfstar 4.5.1 damaged one file of seven here."""
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311
     files: dict[str, bytes] = {}
     for number in range(40):
         block = draw.randbytes(128 << 10)
@@ -143,3 +144,25 @@ def test_files_that_begin_alike_are_packed_as_they_are(tmp_path: Path) -> None:
     assert {path.name for path in unpacked.iterdir()} == set(files)
     damaged = [name for name, data in files.items() if (unpacked / name).read_bytes() != data]
     assert damaged == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_build_of_an_image_that_is_killed_leaves_no_mount_and_no_process(tmp_path: Path) -> None:
+    mounted, ready = tmp_path / "proc", tmp_path / "ready"
+    mounted.mkdir()
+    script = f"mount -t tmpfs none {mounted} && touch {ready} && flock {ready} sleep 1000"
+    with subprocess.Popen(image._fenced(("sh", "-c", script))) as build:
+        deadline = time.monotonic() + 30
+        while not _is_locked(ready):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        build.kill()
+
+    assert str(mounted) not in Path("/proc/self/mounts").read_text()
+    subprocess.run(("flock", "--timeout=30", ready, "true"), check=True)  # sleep is gone
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether the file is there and somebody has it locked."""
+    tried = ("flock", "--nonblock", path, "true")
+    return path.exists() and subprocess.run(tried, check=False).returncode == 1

@@ -187,9 +187,21 @@ def _mmdebstrap(apt: Apt, variant: str, recipe: Path, folder: Path) -> Path:
     if variant == "apt":
         argv.append(f"--customize-hook=tar-in {overlay} /")
     argv += [apt.suite, str(tar), f"deb [signed-by={apt.keyring}] {apt.mirror} {apt.suite} main"]
-    _run(argv, folder, scratch=_open_to_others(folder))
+    _run(_fenced(argv), folder, scratch=_open_to_others(folder))
     overlay.unlink()
     return tar
+
+
+def _fenced(argv: Sequence[str]) -> tuple[str, ...]:
+    """Return a command of which nothing is left if it is killed: no process, and no mount.
+
+    mmdebstrap, where root runs it, mounts /proc, /sys and /dev/pts below the folder that it
+    unpacks in. Killed, it left them there, and removing that folder would reach into them. Where a
+    user runs it, it makes such namespaces by itself.
+    """
+    if os.geteuid() != 0:
+        return tuple(argv)
+    return ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *argv)
 
 
 def _squash(tar: Path, output: Path, folder: Path) -> None:
