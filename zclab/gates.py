@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -35,19 +35,26 @@ Percent = Annotated[
     float, Field(gt=0, le=100, description="a percentage above 0 and not above 100")
 ]
 Share = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1")]
+Place = tuple[ModeName, WorkloadName, Direction | None]
 Floor = Annotated[float, Field(ge=0, description="a number in the metric's unit, 0 or more")]
+
+
+def _of_transactions(metric: str) -> bool:
+    return "transaction" in metric or metric.startswith("latency_")
 
 
 def measured_in(metric: str) -> tuple[WorkloadName, ...]:
     """Return the workloads that have a metric."""
     streams: tuple[WorkloadName, ...] = ("TCP_STREAM", "UDP_STREAM")
-    if metric in {"throughput_mbps", "retransmissions"}:
+    if metric == "throughput_mbps":
         return ("TCP_STREAM",)
+    if metric == "retransmissions":
+        return ("TCP_STREAM", "TCP_RR")
     if metric in {"received_mbps", "sent_mbps"}:
         return ("UDP_STREAM",)
     if "per_kb" in metric or metric == "copied_bytes_per_payload_byte":
         return streams
-    if "transaction" in metric or metric.startswith("latency_"):
+    if _of_transactions(metric):
         return TRANSACTIONS
     return (*streams, *TRANSACTIONS)
 
@@ -70,15 +77,24 @@ class Gate(Value):
         """See Value."""
         if self.workload in TRANSACTIONS and self.direction:
             yield ("direction",), f"{self.workload} goes both ways; leave direction out"
+        elif self.direction and _of_transactions(self.metric):
+            text = f"only {' and '.join(TRANSACTIONS)} have {self.metric}, and they go both ways"
+            yield ("direction",), f"{text}; leave direction out"
         if self.workload and self.workload not in measured_in(self.metric):
             text = f"{self.workload} has no {self.metric}; allowed with it: "
             yield ("workload",), f"{text}{', '.join(measured_in(self.metric))}"
 
-    def covers(self, other: Gate) -> bool:
-        """Tell whether this gate judges all that the other one would."""
-        return self.metric == other.metric and all(
-            getattr(self, name) in {None, getattr(other, name)}
-            for name in ("mode", "workload", "direction")
+    @property
+    def places(self) -> frozenset[Place]:
+        """Every mode, workload and direction that this gate fits."""
+        return frozenset(
+            (mode, workload, direction)
+            for mode in get_args(ModeName)
+            for workload in measured_in(self.metric)
+            for direction in ((None,) if workload in TRANSACTIONS else get_args(Direction))
+            if self.mode in {None, mode}
+            and self.workload in {None, workload}
+            and self.direction in {None, direction}
         )
 
     def fits(self, dimensions: Dimensions, mode: ModeName, metric: str) -> bool:
@@ -100,11 +116,17 @@ class Gates(Value):
     def contradictions(self) -> Iterator[Mistake]:
         """See Value."""
         for at, gate in enumerate(self.gates):
-            for earlier, first in enumerate(self.gates[:at]):
-                if first.covers(gate):
-                    text = f"judges nothing: gates[{earlier}] fits all that this one does, and"
-                    yield ("gates", at), f"{text} stands before it"
-                    break
+            before = {
+                f"gates[{earlier}]": first.places & gate.places
+                for earlier, first in enumerate(self.gates[:at])
+                if first.metric == gate.metric and first.places & gate.places
+            }
+            whole = [name for name, places in before.items() if places == gate.places][:1]
+            # A gate without places has said in its own contradictions why.
+            if gate.places and gate.places == frozenset[Place]().union(*before.values()):
+                verbs = ("fits", "stands") if whole else ("together fit", "stand")
+                text = f"judges nothing: {' and '.join(whole or before)} {verbs[0]} all that"
+                yield ("gates", at), f"{text} this one does, and {verbs[1]} before it"
 
     def gate(self, dimensions: Dimensions, mode: ModeName, metric: str) -> Gate | None:
         """Return the first gate that fits, None for a figure that is not judged."""

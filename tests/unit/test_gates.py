@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from zclab import netperf
 from zclab.errors import ConfigError
 from zclab.gates import GATES, Gate, Gates, load_gates
+from zclab.model import WorkloadName
 from zclab.results import Dimensions
 from zclab.simulated import STREAM
 
@@ -85,11 +89,61 @@ def test_a_gate_that_can_judge_nothing_is_told_with_its_line(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (
+            ("direction: rx", "direction: tx", "mode: vhost"),
+            (
+                "4: gates[2]: judges nothing: gates[0] and gates[1] together fit all that this one "
+                "does, and stand before it"
+            ),
+        ),
+        (
+            ("workload: TCP_STREAM", "mode: vhost"),
+            (
+                "3: gates[1]: judges nothing: gates[0] fits all that this one does, and stands "
+                "before it"
+            ),
+        ),
+        (("direction: rx", "mode: passthrough", "mode: vhost", "mode: zerocopy"), None),
+    ],
+)
+def test_a_gate_that_earlier_ones_leave_nothing_is_told(
+    tmp_path: Path, first: Sequence[str], told: str | None
+) -> None:
+    path = tmp_path / "mine.yaml"
+    head = "metric: throughput_mbps, min_effect_percent: 2"
+    path.write_text("".join(("gates:\n", *(f"  - {{{head}, {place}}}\n" for place in first))))
+
+    if told is None:
+        load_gates(str(path))
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_gates(str(path))
+    assert str(caught.value).partition("mine.yaml:")[2] == told
+
+
+@pytest.mark.parametrize("workload", get_args(WorkloadName))
+def test_a_gate_may_stand_for_every_figure_that_netperf_gives(workload: WorkloadName) -> None:
+    for metric in netperf._FIGURES[workload]:
+        gate = Gate(metric=metric, min_effect_percent=1.0, workload=workload)
+
+        assert list(gate.contradictions()) == []
+
+
+@pytest.mark.parametrize(
     ("gate", "mistake"),
     [
         (
             "metric: latency_p99_us, workload: UDP_RR, direction: rx",
             "direction: UDP_RR goes both ways; leave direction out",
+        ),
+        (
+            "metric: latency_p99_us, direction: rx",
+            (
+                "direction: only TCP_RR and UDP_RR have latency_p99_us, and they go both ways; "
+                "leave direction out"
+            ),
         ),
         (
             "metric: throughput_mbps, workload: TCP_RR",
