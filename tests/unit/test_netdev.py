@@ -136,6 +136,9 @@ SWITCHDEV = "enp1s0f0_0|0|pf0vf0\nenp1s0f0_1|0|pf0vf1\nenp1s0f0np0|0|p0\n"
         ("a0|0|pf0hpf\nz0|0|p0s1\n", "z0"),
         ("b0|1|\nz0|0|\n", "z0"),
         ("b0|0|p10\nz0|0|p2\n", "z0"),
+        ("eth0|0|n0\n", "eth0"),
+        ("eth0|1|pf0\n", "eth0"),
+        ("eth0||port 1\n", "eth0"),
     ],
 )
 def test_of_a_functions_interfaces_the_port_is_taken(text: str, port: str) -> None:

@@ -29,13 +29,14 @@ def port_among(text: str) -> str:
     """Return which of a function's interfaces is its port, of two ports the first.
 
     The text has a line ``NAME|dev_port|phys_port_name`` for each, such as ``eth2|0|pf0vf1``, with
-    nothing where the driver tells nothing. Raises ParseError where that does not decide it.
+    nothing where the driver tells nothing. A single one is the port, whatever the driver calls it.
+    Raises ParseError where that does not decide it.
     """
     lines = [found.groups() for found in _LINE.finditer(text)]
     ports = [
         (int(number) if _NUMBER.fullmatch(number) else 0, _order(port), name)
         for name, number, port in lines
-        if not port or _PORT_NAME.fullmatch(port)
+        if len(lines) == 1 or not port or _PORT_NAME.fullmatch(port)
     ]
     first = [name for *rank, name in ports if rank == list(min(ports)[:2])]
     if len(first) != 1:
