@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from zclab.testing import FakeRunner
 
 DATA = Path(__file__).parents[1] / "data" / "ip"
 CAPTURED = (DATA / "carries-bridge.txt").read_text()
+TUNNEL_XDP = (DATA / "tunnel-xdp.txt").read_text()
 NIC, PEER = "0000:01:00.0", "0000:02:00.0"
 FREE: dict[str, Any] = {"ifname": "eno1", "addr_info": []}
 
@@ -32,9 +34,14 @@ def address(local: str, prefixlen: int = 24) -> dict[str, Any]:
     return {"family": "inet", "local": local, "prefixlen": prefixlen, "scope": "global"}
 
 
-def link(ifname: str, *addresses: dict[str, Any], kind: str = "", **more: str) -> dict[str, Any]:
+def link(ifname: str, *addresses: dict[str, Any], kind: str = "", **more: Any) -> dict[str, Any]:
     info = {"linkinfo": {"info_kind": kind}} if kind else {}
     return {"ifname": ifname, "mtu": 1500, "addr_info": list(addresses), **info, **more}
+
+
+def over(ifname: str, kind: str, **below: str) -> dict[str, Any]:
+    """Return an interface that says in its ``info_data`` what it stands on."""
+    return link(ifname, linkinfo={"info_kind": kind, "info_data": {"id": 7, **below}})
 
 
 def said(
@@ -46,7 +53,9 @@ def said(
     peer: Sequence[str] = ("there", "driver e1000e", "netdev eno9"),
     netns: str = "",
 ) -> str:
-    """Return what a host says whose network has these links."""
+    """Return what a host says whose network has these links, the loopback and the peer's NIC."""
+    given = {one["ifname"] for one in links}
+    links += tuple(link(name) for name in ("lo", "eno9") if name not in given)
     routes = [{"dst": "default", "gateway": "192.0.2.1", "dev": dev} for dev in default]
     sections = {
         "ssh": ssh,
@@ -96,6 +105,28 @@ def test_a_real_hosts_bridge_address_default_route_and_connection_are_told() -> 
     assert found(CAPTURED, nic=PEER) == [("eno2 has address 203.0.113.9/24", False)]
 
 
+def test_a_real_hosts_tunnel_and_xdp_program_are_told() -> None:
+    assert found(TUNNEL_XDP) == [
+        ("vxlan vxlan7 is on eno1", False),
+        ("vxlan7 has address 192.0.2.7/24", False),
+    ]
+    assert found(TUNNEL_XDP, nic=PEER) == [("eno2 has an XDP program", False)]
+
+
+@pytest.mark.parametrize("missing", ["lo", "eno1"])
+def test_an_answer_that_leaves_out_an_interface_is_an_error(missing: str) -> None:
+    """A NIC of which nothing is said would look free."""
+    with pytest.raises(ParseError, match=f"links: nothing about {missing}; see what `ip -json"):
+        nicfacts.parse((NIC, PEER), said(FREE).replace(f'"ifname": "{missing}"', '"ifname": "x"'))
+
+
+def test_an_answer_without_links_is_an_error() -> None:
+    text = re.sub("(?<=== links\n).*", "", said(FREE))
+
+    with pytest.raises(ParseError, match="links: nothing about lo, eno1, eno9; see what"):
+        nicfacts.parse((NIC, PEER), text)
+
+
 def test_a_default_route_over_several_paths_is_told() -> None:
     hops = [{"dst": "default", "nexthops": [{"dev": "eno2"}, {"dev": "eno1"}]}]
     text = said(FREE).replace("== routes4\n[]", f"== routes4\n{json.dumps(hops)}")
@@ -130,6 +161,26 @@ def test_a_default_route_over_several_paths_is_told() -> None:
         ),
         ((FREE, link("macvtap0", kind="macvtap", link="eno1")), ["macvtap macvtap0 is on eno1"]),
         ((link("eno1", master="vrf9"),), ["eno1 is a port of vrf9"]),
+        (
+            (link("eno1", master="team0"), link("team0", kind="team")),
+            ["eno1 is a port of team team0"],
+        ),
+        *(
+            ((FREE, link("up0", kind=kind, link="eno1")), [f"{kind} up0 is on eno1"])
+            for kind in ("macvlan", "ipvlan", "ipvtap", "macsec", "rmnet")
+        ),
+        *(
+            ((FREE, over("up0", kind, link="eno1")), [f"{kind} up0 is on eno1"])
+            for kind in ("vxlan", "gre", "gretap", "ip6gre", "ipip", "sit", "vti", "ip6tnl", "amt")
+        ),
+        (
+            (FREE, over("hsr0", "hsr", slave1="eno7", slave2="eno1")),
+            ["hsr hsr0 is on eno7", "hsr hsr0 is on eno1"],
+        ),
+        (
+            (FREE, link("eno1.5", kind="vlan", link="eno1", xdp={"mode": 4, "attached": []})),
+            ["vlan eno1.5 is on eno1", "eno1.5 has an XDP program"],
+        ),
     ],
 )
 def test_what_stands_on_a_nic_is_told(links: Sequence[dict[str, Any]], told: list[str]) -> None:
@@ -277,7 +328,7 @@ def test_a_host_that_does_not_tell_is_an_error(text: str, told: str) -> None:
         nicfacts.parse((NIC, PEER), text)
 
 
-@given(mutated(CAPTURED, said(FREE, link("eno1.5", address("192.0.2.7"), link="eno1"))))
+@given(mutated(CAPTURED, TUNNEL_XDP, said(FREE, link("eno1.5", address("192.0.2.7"), link="eno1"))))
 def test_whatever_a_host_says_ends_in_facts_or_in_an_error_of_ours(text: str) -> None:
     with suppress(ZclabError):
         facts = nicfacts.parse((NIC, PEER), text)

@@ -56,7 +56,7 @@ def _above(nic: Nic, facts: Facts, ours: Ours) -> tuple[str, ...]:
     for name in found:  # which grows meanwhile
         masters = {link.master for link in facts.links if link.ifname == name}
         for link in facts.links:
-            on_it = link.link == name or link.ifname in masters
+            on_it = name in link.below or link.ifname in masters
             if on_it and link.ifname not in (*found, *ours.links):
                 found.append(link.ifname)
     return tuple(found)
@@ -67,11 +67,13 @@ def _of_link(name: str, nic: Nic, facts: Facts, ours: Ours) -> Iterator[str]:
     for link in facts.links:
         if link.ifname != name:
             continue
-        if link.link and name not in nic.netdevs:
-            yield f"{link.kind} {name} is on {link.link}"
+        for below in link.below if name not in nic.netdevs else ():
+            yield f"{link.kind} {name} is on {below}"
         if link.master:
             kinds = [one.kind for one in facts.links if one.ifname == link.master]
             yield f"{name} is a port of {' '.join((*kinds[:1], link.master))}"
+        if link.has_xdp:
+            yield f"{name} has an XDP program"
         for address in link.addresses:
             if address not in ours.addresses:
                 yield f"{name} has address {address}"

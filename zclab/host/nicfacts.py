@@ -74,8 +74,21 @@ class _Address(_Told):
     scope: str = ""
 
 
+class _Data(_Told):
+    """What interfaces stand on that have no ``link``: a tunnel, and the two ports of an HSR."""
+
+    link: str | None = None
+    slave1: str | None = None
+    slave2: str | None = None
+
+
 class _Info(_Told):
     info_kind: str = ""
+    info_data: _Data = _Data()
+
+
+class _Xdp(_Told):
+    mode: int = 0
 
 
 class Link(_Told):
@@ -85,12 +98,24 @@ class Link(_Told):
     link: str | None = None
     master: str | None = None
     linkinfo: _Info = _Info()
+    xdp: _Xdp = _Xdp()
     addr_info: tuple[_Address, ...] = ()
 
     @property
     def kind(self) -> str:
         """What it is, such as ``vlan``."""
         return self.linkinfo.info_kind or "interface"
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The interfaces that it stands on."""
+        data = self.linkinfo.info_data
+        return tuple(name for name in (self.link, data.link, data.slave1, data.slave2) if name)
+
+    @property
+    def has_xdp(self) -> bool:
+        """Whether an XDP program gets what comes in by it."""
+        return self.xdp.mode != 0
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -165,18 +190,32 @@ def parse(nics: Sequence[str], text: str) -> Facts:
     if missing := [name for name in (*_SECTIONS, *nics) if name not in found]:
         last = text.strip()[-200:]
         raise ParseError(f"the network: nothing about {', '.join(missing)}; the end is {last!r}")
+    functions = {pci: _nic(pci, found[pci]) for pci in nics}
+    links = tuple(link for link in _parsed(_LINKS, "links", found["links"]) if link.ifname)
+    _require_all(links, functions.values())
     words = found["ssh"].split()
     back, *defaults = (
         _parsed(_ROUTES, name, found[name]) for name in ("back", "routes4", "routes6")
     )
     return Facts(
-        nics={pci: _nic(pci, found[pci]) for pci in nics},
+        nics=functions,
         came_to=words[2] if len(words) == _SSH_WORDS else "",
         goes_back=_devices(back),
         netns=tuple(found["netns"].split()),
-        links=tuple(link for link in _parsed(_LINKS, "links", found["links"]) if link.ifname),
+        links=links,
         default_routes=_devices(route for routes in defaults for route in routes),
     )
+
+
+def _require_all(links: Iterable[Link], nics: Iterable[Nic]) -> None:
+    """Reject what ip says if it leaves out what must be there: a NIC in use would look free."""
+    told = {link.ifname for link in links}
+    expected = ("lo", *(netdev for nic in nics for netdev in nic.netdevs))
+    if missing := [name for name in expected if name not in told]:
+        raise ParseError(
+            f"links: nothing about {', '.join(missing)}; see what `ip -json -details address show` "
+            "says there, and try again"
+        )
 
 
 def _nic(pci: str, text: str) -> Nic:
