@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from zclab.host.catalogue import Severity, title_of
+from zclab.host.catalogue import title_of
+from zclab.host.title import Severity
 
 MAX_LINES = 30
 """How much of a report is shown; the whole console log is kept beside the results."""

@@ -1,0 +1,88 @@
+"""What kernels print of devices, their drivers, DMA and the network; see catalogue.py."""
+
+from __future__ import annotations
+
+from zclab.host.title import DEVICE, Title, title
+
+# fmt: off
+DEVICES: tuple[Title, ...] = (
+    title("ends", "dma api", "kernel/dma/debug.c", r"DMA-API: (\S+ \S+: |exceeded )",
+        "DMA-API: e1000e 0000:01:00.0: device driver tries to free DMA memory"),
+    # The NIC was kept from a page that it still had an address of: it was given back too early.
+    title("ends", "iommu fault", "drivers/iommu/intel/dmar.c",
+        r"DMAR: ?\[DMA (Read|Write)\b[^]]*\] ",
+        "DMAR: [DMA Write NO_PASID] Request device [01:00.0] fault addr 0x7ffdc000 "
+        "[fault reason 0x05] PTE Write access is not set"),
+    title("ends", "iommu fault", "drivers/iommu/amd/iommu.c",
+        rf"({DEVICE})?AMD-Vi: Event logged \[",
+        "e1000e 0000:01:00.0: AMD-Vi: Event logged "
+        "[IO_PAGE_FAULT domain=0x000a address=0x7ffdc000 flags=0x0020]"),
+    # Where that does not come to its end, a NIC may go on writing to pages that are others' by now.
+    title("ends", "iommu invalidation", "drivers/iommu/intel/dmar.c, drivers/iommu/amd/iommu.c",
+        r"DMAR: VT-d detected Invalidation |AMD-Vi: Completion-Wait loop timed out",
+        "DMAR: VT-d detected Invalidation Time-out Error: SID 100"),
+    # A NIC that does not heed its limit has written behind the guest's buffer.
+    title("ends", "buffer overrun", "kernel-patches (mp device)",
+        rf"{DEVICE}received \d+ bytes into a guest's buffer of \d+ bytes",
+        "e1000e 0000:01:00.0 eth0: received 1600 bytes into a guest's buffer of 1536 bytes; "
+        "copying from now on"),
+    # The other side of the ring handed back a buffer that it never got.
+    title("ends", "virtio ring", "drivers/virtio/virtio_ring.c",
+        rf"{DEVICE}\S+:id \d+ (out of range|is not a head!)",
+        "virtio_net virtio0: input.0:id 5 is not a head!"),
+    # In older kernels than 6.12 the transmit watchdog may be a WARN; it means the same as today's.
+    title("fails", "tx hang", "net/sched/sch_generic.c",
+        r"WARNING: CPU: \d+ PID: \d+ at net/sched/sch_generic\.c:\d+ dev_watchdog\+",
+        "WARNING: CPU: 1 PID: 0 at net/sched/sch_generic.c:525 dev_watchdog+0x21f/0x230"),
+    title("ends", "hardware error", "drivers/pci/pcie/aer.c",
+        rf"{DEVICE}(AER: )?PCIe Bus Error: severity=Uncorrect",
+        "e1000e 0000:01:00.0: PCIe Bus Error: severity=Uncorrectable (Fatal), "
+        "type=Transaction Layer, (Requester ID)"),
+    title("fails", "tx hang", "net/sched/sch_generic.c",
+        rf"({DEVICE})?NETDEV WATCHDOG: ",
+        "e1000e 0000:01:00.0 eth0: NETDEV WATCHDOG: CPU: 1: transmit queue 0 timed out 5120 ms"),
+    title("fails", "tx hang", "drivers/net/ethernet/intel",
+        rf"({DEVICE})?(Detected (Hardware|Tx) Unit Hang|tx hang \d+ detected on queue )",
+        "e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:"),
+    title("fails", "tx hang", "drivers/net/virtio_net.c, drivers/net/ethernet/mellanox",
+        rf"{DEVICE}TX timeout (on|detected)",
+        "virtio_net virtio0 eth0: TX timeout on queue: 0, sq: output.0, vq: 0x1, name: output.0, "
+        "5120000 usecs ago"),
+    title("fails", "nic reset", "drivers/net/ethernet/intel/e1000e/netdev.c",
+        rf"{DEVICE}Reset adapter( unexpectedly)?$",
+        "e1000e 0000:01:00.0 eth0: Reset adapter unexpectedly"),
+    title("fails", "nic lost", "drivers/net/ethernet/intel", rf"{DEVICE}PCIe link lost",
+        "igb 0000:01:00.0 eth0: PCIe link lost"),
+    # What arrived is not what was sent, or the driver says so of what is.
+    title("fails", "checksum", "net/core/dev.c", rf"{DEVICE}hw csum failure",
+        "eth0: hw csum failure"),
+    title("fails", "virtio queue", "drivers/net/virtio_net.c",
+        rf"{DEVICE}(Unexpected TXQ \(\d+\) queue failure|bad gso: type: )",
+        "virtio_net virtio0 eth0: Unexpected TXQ (0) queue failure: -5"),
+    # Frames were dropped for want of an address that the NIC can reach.
+    title("fails", "dma mapping", "kernel/dma/swiotlb.c", rf"{DEVICE}swiotlb buffer is full",
+        "e1000e 0000:01:00.0: swiotlb buffer is full (sz: 4096 bytes), total 32768 (slots), "
+        "used 32768 (slots)"),
+    title("fails", "interrupt lost", "drivers/iommu/intel/dmar.c", r"DMAR: ?\[INTR-REMAP\] ",
+        "DMAR: [INTR-REMAP] Request device [01:00.0] fault index 0x1c [fault reason 0x22] "
+        "Present field in the IRTE entry is clear"),
+    title("fails", "interrupt lost", "kernel/irq/spurious.c", r"irq \d+: nobody cared ",
+        'irq 16: nobody cared (try booting with the "irqpoll" option)'),
+    # Pages of a pool that is gone: a leak, or a socket that nobody reads.
+    title("noted", "page pool", "net/core/page_pool.c", r"page_pool_release_retry\(\) stalled",
+        "page_pool_release_retry() stalled pool shutdown: id 5, 1 inflight 60 sec"),
+    title("noted", "pinned memory", "drivers/vfio/vfio_iommu_type1.c",
+        r"vfio_pin_\w+: .*RLIMIT_MEMLOCK",
+        "vfio_pin_pages_remote: RLIMIT_MEMLOCK (65536) exceeded"),
+    title("noted", "mtu", "kernel-patches (mp device)",
+        rf"{DEVICE}cannot follow \S+ to an MTU of \d+",
+        "mp0: cannot follow eth0 to an MTU of 9000"),
+    title("noted", "network", "net", r"nf_conntrack: .*table full|\w+: neighbor table overflow!"
+        r"|\w+: Possible SYN flooding on port|TCP: \S+ Driver has suspect GRO implementation",
+        "nf_conntrack: nf_conntrack: table full, dropping packet"),
+    title("noted", "hardware error", "drivers/pci/pcie/aer.c",
+        rf"{DEVICE}(AER: )?PCIe Bus Error: severity=Correct",
+        "pcieport 0000:00:01.0: PCIe Bus Error: severity=Correctable, type=Physical Layer, "
+        "(Receiver ID)"),
+)
+# fmt: on
