@@ -24,6 +24,8 @@ TITLES = {
     "UBSAN: array-index-out-of-bounds in drivers/net/tap.c:123:4": "ubsan",
     "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [vhost-419:431]": "soft lockup",
     "watchdog: Watchdog detected hard LOCKUP on cpu 1": "hard lockup",
+    "NMI watchdog: Watchdog detected hard LOCKUP on cpu 1": "hard lockup",
+    "watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3": "hard lockup",
     "BUG: sleeping function called from invalid context at mm/gup.c:2991": "sleep in atomic",
     "BUG: scheduling while atomic: vhost-419/431/0x00000002": "sleep in atomic",
     "BUG: kernel NULL pointer dereference, address: 0000000000000028": "oops",
@@ -31,6 +33,9 @@ TITLES = {
     "Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1]": "oops",
     "invalid opcode: 0000 [#1] PREEMPT SMP": "oops",
     "Unable to handle kernel paging request at virtual address ffff800080000000": "oops",
+    "Internal error: synchronous external abort: 0000000096000210 [#1] PREEMPT SMP": "oops",
+    "traps: PANIC: double fault, error_code: 0x0": "oops",
+    "Thread overran stack, or stack corrupted": "oops",
     "kernel BUG at net/core/skbuff.c:2867!": "bug",
     "BUG: Bad page state in process vhost-419  pfn:0b2e4": "page state",
     "BUG: Bad page map in process qemu-system-x86  pte:80000000b2e40067 pmd:0b2e5067": "page state",
@@ -47,12 +52,19 @@ TITLES = {
     "pcieport 0000:00:01.0: AER: PCIe Bus Error: severity=Uncorrected (Non-Fatal), "
     "type=Transaction Layer": "hardware error",
     "BUG kmalloc-512 (Not tainted): Redzone overwritten": "bug",
+    "BUG :A-0000192 (Not tainted): Poison overwritten": "bug",
+    "BUG: workqueue leaked atomic, lock or RCU: kworker/1:1[41]": "bug",
+    "AMD-Vi: Command buffer timeout": "iommu invalidation",
     "list_del corruption. prev->next should be ffff88800b2e, but was dead": "list corruption",
     "list_add corruption. next->prev should be prev": "list corruption",
+    "list_add double add: new=ffff88800b2e, prev=ffff88800b2e, next=ffff88800b30.": (
+        "list corruption"
+    ),
     "refcount_t: underflow; use-after-free.": "refcount",
     "WARNING: possible circular locking dependency detected": "lockdep",
     "WARNING: possible recursive locking detected": "lockdep",
     "WARNING: inconsistent lock state": "lockdep",
+    "WARNING: chain_key collision": "lockdep",
     "WARNING: suspicious RCU usage": "lockdep",
     "WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected": "lockdep",
     "WARNING: bad unlock balance detected!": "lockdep",
@@ -62,10 +74,21 @@ TITLES = {
     "DMA-API: exceeded 7 overlapping mappings of cacheline 0x1a2b": "dma api",
     "WARNING: CPU: 0 PID: 431 at net/core/dev.c:5876 netif_receive_skb+0x12/0x30": "warning",
     "WARNING: net/core/dev.c:5876 at netif_receive_skb+0x12/0x30, CPU#0: vhost/431": "warning",
+    "WARNING: CPU: 0 PID: 431 at zc_done+0x12/0x30": "warning",
+    "WARNING: at zc_done+0x12/0x30, CPU#0: vhost-419/431": "warning",
+    "WARNING: [p->x] kernel/foo.c:12 at func+0x12/0x30, CPU#0: vhost-419/431": "warning",
+    "WARNING: [refs[i] != 1 && !(a > b)] net/core/dev.c:5876 at netif_rx+0x12/0x30, CPU#1: ip/7": (
+        "warning"
+    ),
     "INFO: task ip:412 blocked for more than 60 seconds.": "hung task",
     "rcu: INFO: rcu_preempt self-detected stall on CPU": "rcu stall",
     "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:": "rcu stall",
     "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: {": "rcu stall",
+    "rcu: rcu_preempt kthread starved for 2100 jiffies! g1 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x0": (
+        "rcu stall"
+    ),
+    "rcu: rcu_preempt kthread timer wakeup didn't happen for 2100 jiffies! g1 f0x0": "rcu stall",
+    "INFO: rcu_tasks detected stalls on tasks:": "rcu stall",
     "unregister_netdevice: waiting for mp0 to become free. Usage count = 2": "device leak",
     "ODEBUG: free active (active state 0) object: ffff88800b2e": "object leak",
 }
@@ -86,6 +109,49 @@ NOTICES = {
     ),
     "Memory cgroup out of memory: Killed process 512 (qemu-system-x86) total-vm:1kB": (
         *("fails", "out of memory"),
+    ),
+    **{
+        f"Out of memory: Killed process 512 ({name}) total-vm:1843200kB": ("fails", "out of memory")
+        for name in (
+            "virtqemud",
+            "virtlogd",
+            "libvirtd",
+            "kvm",
+            "sshd",
+            "sshd-session",
+            "netserver",
+        )
+    },
+    "qemu-system-x86: vmalloc error: size 4096, failed to allocate pages, mode:0xdc0(GFP_KERNEL)": (
+        *("noted", "page allocation"),
+    ),
+    "SLUB: Unable to allocate memory on CPU 1 (of node 0) on node -1, gfp=0x820(GFP_ATOMIC)": (
+        *("noted", "page allocation"),
+    ),
+    "CPU 0/KVM[812]: segfault at 0 ip 000055d0c0de sp 00007ffc0ffee error 4 in qemu": (
+        *("noted", "program crash"),
+    ),
+    "ODEBUG: Out of memory. ODEBUG disabled": ("noted", "checker off"),
+    "ODEBUG: out of memory.": ("noted", "checker off"),
+    "ODEBUG: selftest passed": ("noted", "selftest"),
+    "DMA-API: debugging out of memory - disabling": ("noted", "checker off"),
+    "DMA-API: cacheline tracking ENOMEM, dma-debug disabled": ("noted", "checker off"),
+    "DMA-API: 65536 debug entries requested but only 4096 allocated": ("noted", "checker off"),
+    "kmemleak: Kernel memory leak detector disabled": ("noted", "checker off"),
+    "kmemleak: Cannot allocate a kmemleak_object structure": ("noted", "checker off"),
+    "BUG: MAX_LOCKDEP_ENTRIES too low!": ("noted", "lockdep off"),
+    "BUG: MAX_LOCK_DEPTH too low!": ("noted", "lockdep off"),
+    "BUG: MAX_STACK_TRACE_ENTRIES too low!": ("noted", "lockdep off"),
+    "turning off the locking correctness validator.": ("noted", "lockdep off"),
+    "INFO: lockdep is turned off.": ("noted", "lockdep off"),
+    "Disabling lock debugging due to kernel taint": ("noted", "lockdep off"),
+    "neighbour: arp_cache: neighbor table overflow!": ("noted", "network"),
+    "arp_cache: neighbor table overflow!": ("noted", "network"),
+    "TCP: request_sock_TCP: Possible SYN flooding on port 0.0.0.0:12865. Sending cookies.": (
+        *("noted", "network"),
+    ),
+    "request_sock_TCPv6: Possible SYN flooding on port [::]:22. Dropping request.": (
+        *("noted", "network"),
     ),
     "Out of memory: Killed process 733 (apt-get) total-vm:90112kB": ("noted", "out of memory"),
     "CPU 0/KVM invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER), order=0, oom_score_adj=0": (

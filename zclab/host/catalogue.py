@@ -30,8 +30,8 @@ KERNEL: tuple[Title, ...] = (
     title("ends", "soft lockup", "kernel/watchdog.c", r"(watchdog: )?BUG: soft lockup - ",
         "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [vhost-419:431]"),
     title("ends", "hard lockup", "kernel/watchdog.c",
-        r"((NMI )?watchdog: )?Watchdog detected hard LOCKUP",
-        "watchdog: Watchdog detected hard LOCKUP on cpu 1"),
+        r"((NMI )?watchdog: )?(CPU\d+: )?Watchdog detected hard LOCKUP",
+        "watchdog: CPU0: Watchdog detected hard LOCKUP on cpu 1"),
     title("ends", "workqueue lockup", "kernel/workqueue.c", r"BUG: workqueue lockup - ",
         "BUG: workqueue lockup - pool cpus=1 node=0 flags=0x0 nice=0 stuck for 34s!"),
     title("ends", "sleep in atomic", "kernel/sched/core.c",
@@ -40,10 +40,11 @@ KERNEL: tuple[Title, ...] = (
     title("ends", "oops", "arch/x86/mm/fault.c", r"BUG: (kernel NULL pointer|unable to handle)",
         "BUG: kernel NULL pointer dereference, address: 0000000000000028"),
     title("ends", "oops", "arch/x86/kernel/dumpstack.c",
-        r"Oops: |general protection fault|Unable to handle kernel ",
+        r"Oops: |general protection fault|Unable to handle kernel |Internal error: ",
         "Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1]"),
     title("ends", "oops", "arch/x86/kernel/traps.c",
-        r"(invalid opcode|divide error|stack segment|double fault): [\da-f]{4} ",
+        r"(invalid opcode|divide error|stack segment|double fault): [\da-f]{4} "
+        r"|traps: PANIC: double fault|Thread overran stack, or stack corrupted",
         "invalid opcode: 0000 [#1] PREEMPT SMP"),
     # A page that went back to the allocator while somebody still held or mapped it.
     title("ends", "page state", "mm/page_alloc.c, mm/memory.c, mm/filemap.c",
@@ -55,33 +56,49 @@ KERNEL: tuple[Title, ...] = (
         r"(usercopy: )?Kernel memory (exposure|overwrite) attempt detected ",
         "usercopy: Kernel memory overwrite attempt detected to SLUB object 'skbuff_small_head' "
         "(offset 704, size 64)!"),
-    title("ends", "bug", "lib/bug.c, mm/slub.c", r"kernel BUG at |BUG: |BUG [\w-]+ \(",
+    title("noted", "lockdep off", "kernel/locking/lockdep.c, kernel/panic.c",
+        r"INFO: lockdep is turned off|BUG: MAX_\w+ too low!|turning off the locking correctness "
+        r"validator|Disabling lock debugging due to kernel taint",
+        "BUG: MAX_LOCKDEP_CHAIN_HLOCKS too low!"),
+    title("ends", "bug", "lib/bug.c, mm/slub.c", r"kernel BUG at |BUG: |BUG \S+ \(",
         "kernel BUG at net/core/skbuff.c:2867!"),
-    title("ends", "list corruption", "lib/list_debug.c", r"(list|hlist)_(add|del)\S* corruption",
+    title("ends", "list corruption", "lib/list_debug.c",
+        r"(list|hlist)_(add|del)\S* (corruption|double add)",
         "list_del corruption. prev->next should be ffff88800b2e, but was dead"),
     title("ends", "refcount", "lib/refcount.c", r"refcount_t: ",
         "refcount_t: underflow; use-after-free."),
     title("ends", "lockdep", "kernel/locking/lockdep.c",
-        r"WARNING: (possible|inconsistent|suspicious|bad|Nested|lock held|held lock)\b",
+        r"WARNING: (possible|inconsistent|suspicious|bad|Nested|lock held|held lock|chain_key)\b",
         "WARNING: possible circular locking dependency detected"),
     title("ends", "lockdep", "kernel/locking/lockdep.c",
         r"WARNING: (HARDIRQ|SOFTIRQ)-\S+ -> |WARNING: .* still has locks held!|\[ BUG: "
         r"|INFO: trying to register non-static key",
         "WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected"),
-    # The second form, without a CPU, is that of 6.18 and later.
-    title("ends", "warning", "kernel/panic.c", r"WARNING: (CPU: \d+ PID: \d+ at |\S+:\d+ at )",
+    # The forms without a PID are those of 6.19 and later. CONFIG_DEBUG_BUGVERBOSE_DETAILED puts the
+    # condition before the file.
+    title("ends", "warning", "kernel/panic.c",
+        r"WARNING: (CPU: \d+ PID: \d+ at |(\[.+\] )?\S+:\d+ at |at \S+, CPU#\d+: )",
         "WARNING: CPU: 0 PID: 431 at net/core/dev.c:5876 netif_receive_skb+0x12/0x30"),
     title("ends", "hung task", "kernel/hung_task.c",
         r"INFO: task .+ blocked (in I/O wait )?for more than \d+ seconds",
         "INFO: task ip:412 blocked for more than 60 seconds."),
     title("ends", "rcu stall", "kernel/rcu/tree_stall.h, kernel/rcu/tasks.h",
-        r"(rcu: )?(INFO: rcu\w* (self-)?detected (expedited )?stall|rcu\w* kthread starved for )",
+        r"(rcu: )?(INFO: rcu\w* (self-)?detected (expedited )?stall"
+        r"|rcu\w* kthread (starved for |timer wakeup didn't happen for ))",
         "rcu: INFO: rcu_preempt self-detected stall on CPU"),
     title("ends", "device leak", "net/core/dev.c", r"unregister_netdevice: waiting for ",
         "unregister_netdevice: waiting for mp0 to become free. Usage count = 2"),
     title("ends", "reference leak", "lib/ref_tracker.c",
         r"(ref_tracker: )?(leaked reference|reference already released)\.",
         "ref_tracker: reference already released."),
+    title("noted", "checker off", "lib/debugobjects.c, kernel/dma/debug.c, mm/kmemleak.c",
+        r"ODEBUG: [Oo]ut of memory\.|ref_tracker: memory allocation failure"
+        r"|DMA-API: (debugging out of memory|\w+: out of memory|cacheline tracking ENOMEM"
+        r"|\d+ debug entries requested but only )"
+        r"|kmemleak: (Kernel memory leak detector disabled|Memory pool empty|Cannot allocate )",
+        "ODEBUG: Out of memory. ODEBUG disabled"),
+    title("noted", "selftest", "lib/debugobjects.c", r"ODEBUG: selftest passed",
+        "ODEBUG: selftest passed"),
     title("ends", "object leak", "lib/debugobjects.c", r"ODEBUG: ",
         "ODEBUG: free active (active state 0) object: ffff88800b2e"),
     title("ends", "hardware error", "drivers/edac, mm/memory-failure.c, arch/x86/kernel/nmi.c",
@@ -91,7 +108,7 @@ KERNEL: tuple[Title, ...] = (
     # The experiment's own programs; its commands fail, and this is why.
     title("fails", "out of memory", "mm/oom_kill.c",
         r"(Memory cgroup out of memory|Out of memory[^:]*): Killed process \d+ "
-        r"\((qemu|netperf|netserver|libvirtd|dropbear|sshd|vhost)",
+        r"\((qemu|kvm\)|netperf|netserver|libvirtd|virt\w+d\)|dropbear|sshd|vhost)",
         "Out of memory: Killed process 512 (qemu-system-x86) total-vm:1843200kB, "
         "anon-rss:524288kB, file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:1400kB oom_score_adj:0"),
     title("fails", "out of memory", "net/ipv4/tcp.c", r"TCP: out of memory -- ",
@@ -110,7 +127,8 @@ KERNEL: tuple[Title, ...] = (
     title("noted", "out of memory", "mm/oom_kill.c",
         r"[^:]+ invoked oom-killer: |(Memory cgroup out|Out) of memory\b.*: Killed process ",
         "Out of memory: Killed process 733 (apt-get) total-vm:90112kB, anon-rss:40960kB"),
-    title("noted", "page allocation", "mm/page_alloc.c", r".+: page allocation (failure|stalls)",
+    title("noted", "page allocation", "mm/page_alloc.c",
+        r".+: (page allocation (failure|stalls)|vmalloc error: )|SLUB: Unable to allocate memory ",
         "vhost-431: page allocation failure: order:5, mode:0x40dc0(GFP_KERNEL), nodemask=(null)"),
     title("noted", "suppressed", "lib/ratelimit.c", r"\w+: \d+ callbacks suppressed",
         "net_ratelimit: 5 callbacks suppressed"),
@@ -128,10 +146,8 @@ KERNEL: tuple[Title, ...] = (
     title("noted", "hardware error", "arch/x86/kernel/cpu/mce, drivers/acpi/apei, drivers/edac",
         r"(mce: |\{\d+\})?\[Hardware Error\]: |EDAC MC\d+: \d+ CE ",
         "mce: [Hardware Error]: Machine check events logged"),
-    title("noted", "lockdep off", "kernel/locking/lockdep.c", r"INFO: lockdep is turned off",
-        "INFO: lockdep is turned off."),
     title("noted", "program crash", "arch/x86/mm/fault.c, arch/x86/kernel/traps.c",
-        r"\S+\[\d+\]: segfault at |traps: .*\[\d+\] (general protection|trap )",
+        r"[^:\[]+\[\d+\]: segfault at |traps: .*\[\d+\] (general protection|trap )",
         "netserver[412]: segfault at 0 ip 000055d0c0de sp 00007ffc0ffee error 4 in netserver"),
 )
 # fmt: on

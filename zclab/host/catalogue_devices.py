@@ -19,7 +19,8 @@ DEVICES: tuple[Title, ...] = (
         "[IO_PAGE_FAULT domain=0x000a address=0x7ffdc000 flags=0x0020]"),
     # Where that does not come to its end, a NIC may go on writing to pages that are others' by now.
     title("ends", "iommu invalidation", "drivers/iommu/intel/dmar.c, drivers/iommu/amd/iommu.c",
-        r"DMAR: VT-d detected Invalidation |AMD-Vi: Completion-Wait loop timed out",
+        r"DMAR: VT-d detected Invalidation |AMD-Vi: (Completion-Wait loop timed out|Command buffer "
+        r"timeout)",
         "DMAR: VT-d detected Invalidation Time-out Error: SID 100"),
     # A NIC that does not heed its limit has written behind the guest's buffer.
     title("ends", "buffer overrun", "kernel-patches (mp device)",
@@ -54,7 +55,8 @@ DEVICES: tuple[Title, ...] = (
     title("fails", "nic lost", "drivers/net/ethernet/intel", rf"{DEVICE}PCIe link lost",
         "igb 0000:01:00.0 eth0: PCIe link lost"),
     # What arrived is not what was sent, or the driver says so of what is.
-    title("fails", "checksum", "net/core/dev.c", rf"{DEVICE}hw csum failure",
+    title("fails", "checksum", "net/core/dev.c",
+        rf"{DEVICE}hw csum failure",
         "eth0: hw csum failure"),
     title("fails", "virtio queue", "drivers/net/virtio_net.c",
         rf"{DEVICE}(Unexpected TXQ \(\d+\) queue failure|bad gso: type: )",
@@ -77,8 +79,9 @@ DEVICES: tuple[Title, ...] = (
     title("noted", "mtu", "kernel-patches (mp device)",
         rf"{DEVICE}cannot follow \S+ to an MTU of \d+",
         "mp0: cannot follow eth0 to an MTU of 9000"),
-    title("noted", "network", "net", r"nf_conntrack: .*table full|\w+: neighbor table overflow!"
-        r"|\w+: Possible SYN flooding on port|TCP: \S+ Driver has suspect GRO implementation",
+    title("noted", "network", "net", r"nf_conntrack: .*table full"
+        r"|(neighbour: )?\w+: neighbor table overflow!|(TCP: )?\w+: Possible SYN flooding on port"
+        r"|TCP: \S+ Driver has suspect GRO implementation",
         "nf_conntrack: nf_conntrack: table full, dropping packet"),
     title("noted", "hardware error", "drivers/pci/pcie/aer.c",
         rf"{DEVICE}(AER: )?PCIe Bus Error: severity=Correct",
