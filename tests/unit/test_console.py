@@ -51,6 +51,15 @@ TITLES = {
     "flags=0x0020]": "iommu fault",
     "pcieport 0000:00:01.0: AER: PCIe Bus Error: severity=Uncorrected (Non-Fatal), "
     "type=Transaction Layer": "hardware error",
+    "mm/pgtable-generic.c:51: bad pmd ffff88800b2e(8000000b2e40067)": "page table",
+    "mm/memory.c:219: bad p4d ffff88800b2e(8000000b2e40067)": "page table",
+    "pagealloc: memory corruption": "free memory written",
+    "pagealloc: single bit error": "free memory written",
+    "check: Corrupted low memory at ffff88800000b2e0 (b2e0 phys) = 0000dead": "free memory written",
+    "softirq: huh, entered softirq 3 NET_RX 00000000b2e4 with preempt_count 00000100, exited with "
+    "00000101?": "preempt count",
+    "smp: csd: Continued non-responsive CSD lock (#1) on CPU#1, waiting 10000000032 ns for CPU#00 "
+    "0x0(0x0).": "csd lock",
     "BUG kmalloc-512 (Not tainted): Redzone overwritten": "bug",
     "BUG :A-0000192 (Not tainted): Poison overwritten": "bug",
     "BUG: workqueue leaked atomic, lock or RCU: kworker/1:1[41]": "bug",
@@ -131,6 +140,19 @@ NOTICES = {
     "CPU 0/KVM[812]: segfault at 0 ip 000055d0c0de sp 00007ffc0ffee error 4 in qemu": (
         *("noted", "program crash"),
     ),
+    "x86/split lock detection: #DB: qemu-system-x86/812 took a bus_lock trap at address: 0x7ffd": (
+        *("noted", "split lock"),
+    ),
+    "x86/split lock detection: #AC: CPU 0/KVM/812 bogus split_lock trap at address: 0x7ffd": (
+        *("noted", "split lock"),
+    ),
+    "kvm_amd: VMCB 00000000b2e4a1c0, last attempted VMRUN on CPU 1": ("fails", "guest entry"),
+    "tsc: Marking TSC unstable due to check_tsc_sync_source failed": ("fails", "clock"),
+    "NOHZ tick-stop error: local softirq work is pending, handler #08!!!": ("noted", "scheduler"),
+    "Buffer I/O error on dev vda1, logical block 0, async page read": ("noted", "disk"),
+    "EXT4-fs error (device vda1): ext4_find_entry:1457: inode #2: comm sh: reading directory": (
+        *("noted", "disk"),
+    ),
     "ODEBUG: Out of memory. ODEBUG disabled": ("noted", "checker off"),
     "ODEBUG: out of memory.": ("noted", "checker off"),
     "ODEBUG: selftest passed": ("noted", "selftest"),
@@ -172,6 +194,15 @@ HARMLESS = (
     "zclab[71]: watching for Detected Hardware Unit Hang",
     "Warning: unable to open an initial console.",
     "DMA-API: preallocated 65536 debug entries",
+    "kmemleak: Kernel memory leak detector initialized (mem pool available: 15679)",
+    "kfence: initialized - using 2097152 bytes for 255 objects at 0x00000000b2e4-0x00000000c2e4",
+    (
+        "x86/split lock detection: #AC: crashing the kernel on kernel split_locks and warning on "
+        "user-space split_locks"
+    ),
+    "smp: csd: CSD lock (#1) got unstuck on CPU#01, CPU#00 released the lock.",
+    "e1000e 0000:01:00.0 eth0: NIC Link is Down",
+    "tsc: Detected 2994.374 MHz processor",
     "DMA-API: debugging enabled by kernel config",
     "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on",
     "Kernel command line: console=ttyS0 panic=-1 hung_task_panic=1 softlockup_panic=1",
@@ -198,7 +229,10 @@ def test_a_report_is_found_with_and_without_timestamps(prefix: str, title: str, 
 @pytest.mark.parametrize("line", HARMLESS)
 @pytest.mark.parametrize("prefix", ["", "[    0.002345] "])
 def test_a_harmless_line_is_no_report(prefix: str, line: str) -> None:
-    assert ConsoleWatch().feed(f"{prefix}{line}\n") is None
+    watch = ConsoleWatch()
+
+    assert watch.feed(f"{prefix}{line}\n") is None
+    assert watch.taken() == ()
 
 
 @pytest.mark.parametrize(("message", "expected"), NOTICES.items())

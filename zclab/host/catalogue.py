@@ -52,6 +52,13 @@ KERNEL: tuple[Title, ...] = (
         "BUG: Bad page state in process vhost-419  pfn:0b2e4"),
     title("ends", "bug", "net/core/skbuff.c", r"(skbuff: )?skb_(over|under)_panic: ",
         "skbuff: skb_over_panic: text:ffffffff8172 len:1514 put:1514 head:ffff8880 data:ffff8880"),
+    title("ends", "page table", "arch/x86/include/asm/pgtable_64.h",
+        r"\S+:\d+: bad (pte|pmd|pud|p4d|pgd) ",
+        "mm/pgtable-generic.c:51: bad pmd ffff88800b2e(8000000b2e40067)"),
+    # Somebody wrote to memory that was free: a NIC, perhaps, whose page was given back too early.
+    title("ends", "free memory written", "mm/page_poison.c, arch/x86/kernel/check.c",
+        r"pagealloc: (memory corruption|single bit error)|check: Corrupted low memory at ",
+        "pagealloc: memory corruption"),
     title("ends", "bug", "mm/usercopy.c",
         r"(usercopy: )?Kernel memory (exposure|overwrite) attempt detected ",
         "usercopy: Kernel memory overwrite attempt detected to SLUB object 'skbuff_small_head' "
@@ -79,6 +86,12 @@ KERNEL: tuple[Title, ...] = (
     title("ends", "warning", "kernel/panic.c",
         r"WARNING: (CPU: \d+ PID: \d+ at |(\[.+\] )?\S+:\d+ at |at \S+, CPU#\d+: )",
         "WARNING: CPU: 0 PID: 431 at net/core/dev.c:5876 netif_receive_skb+0x12/0x30"),
+    title("ends", "preempt count", "kernel/softirq.c", r"(softirq: )?huh, entered softirq ",
+        "softirq: huh, entered softirq 3 NET_RX 00000000b2e4a1c0 with preempt_count 00000100, "
+        "exited with 00000101?"),
+    title("ends", "csd lock", "kernel/smp.c", r"(smp: )?csd: \w+ non-responsive CSD lock ",
+        "smp: csd: Detected non-responsive CSD lock (#1) on CPU#1, waiting 5000000032 ns for "
+        "CPU#00 flush_tlb_func+0x0/0x1b0(0x0)."),
     title("ends", "hung task", "kernel/hung_task.c",
         r"INFO: task .+ blocked (in I/O wait )?for more than \d+ seconds",
         "INFO: task ip:412 blocked for more than 60 seconds."),
@@ -118,6 +131,11 @@ KERNEL: tuple[Title, ...] = (
         r"clocksource: timekeeping watchdog\b.*Marking clocksource .* as unstable",
         "clocksource: timekeeping watchdog on CPU0: Marking clocksource 'tsc' as unstable because "
         "the skew is too large:"),
+    title("fails", "clock", "arch/x86/kernel/tsc.c", r"tsc: Marking TSC unstable due to ",
+        "tsc: Marking TSC unstable due to clocksource watchdog"),
+    title("fails", "guest entry", "arch/x86/kvm/vmx/vmx.c, arch/x86/kvm/svm/svm.c",
+        r"(kvm_\w+: )?VMC[SB] \S+, last attempted VM",
+        "kvm_intel: VMCS 00000000b2e4a1c0, last attempted VM-entry on CPU 1"),
     title("fails", "throttled", "drivers/thermal/intel/therm_throt.c",
         r"(mce: )?CPU\d+: .*temperature (is )?above threshold, cpu clock (is )?throttled",
         "CPU2: Package temperature is above threshold, cpu clock is throttled (total events = 1)"),
@@ -137,9 +155,19 @@ KERNEL: tuple[Title, ...] = (
         "perf: interrupt took too long (2502 > 2500), lowering kernel.perf_event_max_sample_rate "
         "to 79000"),
     title("noted", "scheduler", "kernel/workqueue.c, kernel/sched",
-        r"workqueue: .* hogged CPU for |sched: (RT throttling activated|DL replenish lagged)",
+        r"workqueue: .* hogged CPU for |sched: (RT throttling activated|DL replenish lagged)"
+        r"|NOHZ tick-stop error: ",
         "workqueue: vhost_worker hogged CPU for >10000us 4 times, "
         "consider switching to WQ_UNBOUND"),
+    # An access across a cache line holds up every CPU, and its program is slowed down for it.
+    title("noted", "split lock", "arch/x86/kernel/cpu/intel.c",
+        r"x86/split lock detection: #(AC|DB): .+ (split|bus)_lock trap at address: ",
+        "x86/split lock detection: #AC: CPU 0/KVM/812 took a split_lock trap at address: 0x7ffdc0"),
+    title("noted", "disk", "block/blk-core.c, fs/ext4/super.c, fs/buffer.c",
+        r"(blk_update_request: )?(critical \w+|I/O) error, dev |(Buffer I/O|EXT4-fs) error ",
+        "I/O error, dev vda, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"),
+    title("noted", "duplicate name", "fs/sysfs/dir.c", r"sysfs: cannot create duplicate filename ",
+        "sysfs: cannot create duplicate filename '/devices/virtual/net/mp0'"),
     title("noted", "interrupt", "arch/x86/kernel",
         r"(\w+: [\d.]+ )?No irq handler for |Uhhuh\. NMI received for unknown reason",
         "__common_interrupt: 1.55 No irq handler for vector"),
