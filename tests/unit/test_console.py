@@ -64,6 +64,12 @@ TITLES = {
     "BUG :A-0000192 (Not tainted): Poison overwritten": "bug",
     "BUG: workqueue leaked atomic, lock or RCU: kworker/1:1[41]": "bug",
     "AMD-Vi: Command buffer timeout": "iommu invalidation",
+    "DMAR: ERROR: DMA PTE for vPFN 0x7ffdc already set (to b2e40003 not b2e41003)": "iommu mapping",
+    "IPv4: Attempt to release TCP socket in state 1 00000000b2e4a1c0": "socket freed",
+    "IPv4: Attempt to release alive inet socket 00000000b2e4a1c0": "socket freed",
+    "Attempt to release alive packet socket: 00000000b2e4a1c0": "socket freed",
+    "pcieport 0000:00:01.0: DPC: containment event, status:0x1f05, ERR_FATAL received from "
+    "0000:01:00.0": "hardware error",
     "list_del corruption. prev->next should be ffff88800b2e, but was dead": "list corruption",
     "list_add corruption. next->prev should be prev": "list corruption",
     "list_add double add: new=ffff88800b2e, prev=ffff88800b2e, next=ffff88800b30.": (
@@ -106,6 +112,80 @@ NOTICES = {
     "e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:": ("fails", "tx hang"),
     "igb 0000:01:00.0: Detected Tx Unit Hang": ("fails", "tx hang"),
     "igb 0000:01:00.0 eth0: Reset adapter": ("fails", "nic reset"),
+    "e1000e 0000:01:00.0 eth0: ME firmware caused invalid TDT - resetting": ("fails", "nic reset"),
+    "ixgbe 0000:01:00.0 eth0: initiating reset due to tx timeout": ("fails", "tx hang"),
+    "ixgbe 0000:01:00.0 eth0: Detected Tx Unit Hang (XDP)": ("fails", "tx hang"),
+    "ixgbe 0000:01:00.0 eth0: initiating reset to clear Tx work after link loss": (
+        *("fails", "nic reset"),
+    ),
+    "i40e 0000:01:00.0 eth0: tx_timeout: VSI_seid: 390, Q 3, NTC: 0x1c, HWB: 0x1c, NTU: 0x2e": (
+        *("fails", "tx hang"),
+    ),
+    "ice 0000:01:00.0 eth0: tx_timeout: VSI_num: 8, Q 3, NTC: 0x1c, HW_HEAD: 0x1c, NTU: 0x2e": (
+        *("fails", "tx hang"),
+    ),
+    "mlx5_core 0000:01:00.0 eth0: TX timeout detected": ("fails", "tx hang"),
+    "mlx5_core 0000:01:00.0 eth0: TX timeout on queue: 3, SQ: 0x10a, CQ: 0x47e, SQ Cons: 0x1c": (
+        *("fails", "tx hang"),
+    ),
+    "tg3 0000:01:00.0 eth0: transmit timed out, resetting": ("fails", "tx hang"),
+    "ixgbe 0000:01:00.0: Adapter removed": ("fails", "nic lost"),
+    "igb 0000:01:00.0 eth0: The network adapter was stopped because it overheated": (
+        *("fails", "nic lost"),
+    ),
+    "ixgbe 0000:01:00.0 eth0: Network adapter has been stopped because it has over heated. Restart "
+    "the computer.": ("fails", "nic lost"),
+    "vfio-pci 0000:01:00.0: not ready 65535ms after FLR; giving up": ("fails", "nic lost"),
+    "vfio-pci 0000:01:00.0: not ready 65535ms after bus reset; giving up": ("fails", "nic lost"),
+    "pci 0000:01:00.0: not ready after 60000ms; giving up": ("fails", "nic lost"),
+    "vfio-pci 0000:01:00.0: Unable to change power state from D3cold to D0, device inaccessible": (
+        *("fails", "nic lost"),
+    ),
+    "pcieport 0000:00:01.0: pciehp: Slot(0): Link Down": ("fails", "nic lost"),
+    "vfio-pci 0000:01:00.0: timed out waiting for pending transaction; performing function level "
+    "reset anyway": ("noted", "function reset"),
+    "mlx5_core 0000:01:00.0: poll_health:801:(pid 0): device's health compromised - reached miss "
+    "count": ("fails", "nic error"),
+    "mlx5_core 0000:01:00.0: poll_health:785:(pid 0): Fatal error 3 detected": (
+        *("fails", "nic error"),
+    ),
+    "mlx5_core 0000:01:00.0: wait_func:1186:(pid 71): MODIFY_RQ(0x909) timeout. Will cause a leak "
+    "of a command resource": ("fails", "nic error"),
+    "mlx5_core 0000:01:00.0: cb_timeout_handler:947:(pid 71): cmd[3]: MODIFY_RQ(0x909) Async, "
+    "timeout. Will cause a leak of a command resource": ("fails", "nic error"),
+    "mlx5_core 0000:01:00.0 eth0: Error cqe on cqn 0x47e, ci 0x1c, qn 0x10a, opcode 0xd, syndrome "
+    "0x2, vendor syndrome 0x68": ("fails", "nic error"),
+    "igb 0000:01:00.0 eth0: malformed Tx packet detected and dropped, LVMMC:0x00000100": (
+        *("fails", "malicious driver"),
+    ),
+    "i40e 0000:01:00.0: Malicious Driver Detection event 0x02 on TX queue 0 PF number 0x00 VF "
+    "number 0x00": ("fails", "malicious driver"),
+    "i40e 0000:01:00.0: TX driver issue detected on VF 1": ("fails", "malicious driver"),
+    "ice 0000:01:00.0: Malicious Driver Detection event TX_TDPU detected on VF 1": (
+        *("fails", "malicious driver"),
+    ),
+    "ice 0000:01:00.0: 3 Tx Malicious Driver Detection events detected on PF 0 VF 1 MAC "
+    "52:54:00:12:34:56. mdd-auto-reset-vfs=off": ("fails", "malicious driver"),
+    "ixgbe 0000:01:00.0: Malicious event on VF 0 tx:128 rx:128": ("fails", "malicious driver"),
+    "virtio_net virtio0 eth0: NAPI poll function virtnet_poll+0x0/0x5a0 returned 65, exceeding its "
+    "budget of 64.": ("fails", "napi budget"),
+    "eth0: Budget exhausted after napi rescheduled": ("fails", "napi budget"),
+    "Dead loop on virtual device macvtap0, fix it urgently!": ("fails", "packet loop"),
+    "ip_tunnel_core: Dead loop on virtual device gre1, fix it urgently!": ("fails", "packet loop"),
+    "Virtual device mp0 asks to queue packet!": ("fails", "packet loop"),
+    "skbuff: bad partial csum: csum=65534/2 headroom=64 headlen=1514": ("fails", "frame dropped"),
+    "skbuff: skb_segment: too many frags: 65160 1448": ("fails", "frame dropped"),
+    "napi_frags_skb: dropping impossible skb from eth0": ("fails", "frame dropped"),
+    "vnet0: unexpected GSO type: 0x0, gso_size 1448, hdr_len 66": ("fails", "virtio queue"),
+    "igb 0000:01:00.0: TX DMA map failed": ("fails", "dma mapping"),
+    "e1000e 0000:01:00.0: Rx DMA map failed": ("fails", "dma mapping"),
+    "irq event 24: bogus return value b2e4": ("fails", "interrupt lost"),
+    "br0: received packet on vnet0 with own address as source address (addr:52:54:00:12:34:56, "
+    "vlan:0)": ("noted", "network"),
+    "IPv4: martian source 198.18.2.1 from 192.0.2.7, on dev eth0": ("noted", "network"),
+    "skbuff: eth0: received packets cannot be forwarded while LRO is enabled": (
+        *("noted", "network"),
+    ),
     "e1000e 0000:01:00.0 eth0: NETDEV WATCHDOG: CPU: 1: transmit queue 0 timed out 5120 ms": (
         *("fails", "tx hang"),
     ),
@@ -202,6 +282,10 @@ HARMLESS = (
     ),
     "smp: csd: CSD lock (#1) got unstuck on CPU#01, CPU#00 released the lock.",
     "e1000e 0000:01:00.0 eth0: NIC Link is Down",
+    "vfio-pci 0000:01:00.0: not ready 1023ms after FLR; waiting",
+    "mlx5_core 0000:01:00.0: mlx5e_init:71:(pid 71): MLX5E: StrdRq(1) RqSz(8) StrdSz(2048)",
+    "br0: port 2(vnet0) entered forwarding state",
+    "pcieport 0000:00:01.0: pciehp: Slot(0): Card present",
     "tsc: Detected 2994.374 MHz processor",
     "DMA-API: debugging enabled by kernel config",
     "Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on",
