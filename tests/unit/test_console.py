@@ -300,7 +300,7 @@ HARMLESS = (
 
 
 @pytest.mark.parametrize(("title", "kind"), TITLES.items())
-@pytest.mark.parametrize("prefix", ["", "[   41.903411] ", "<4>[    0.1] ", "[   41.9] [  T431] "])
+@pytest.mark.parametrize("prefix", ["", "[   41.903411] ", "<4>[    0.1] ", "[   41.9][  T431] "])
 def test_a_report_is_found_with_and_without_timestamps(prefix: str, title: str, kind: str) -> None:
     report = ConsoleWatch().feed(f"{prefix}{title}\n")
 
@@ -320,7 +320,7 @@ def test_a_harmless_line_is_no_report(prefix: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(("message", "expected"), NOTICES.items())
-@pytest.mark.parametrize("prefix", ["", "[   41.903411] ", "[   41.903411] [    C1] "])
+@pytest.mark.parametrize("prefix", ["", "[   41.903411] ", "[   41.903411][    C1] "])
 def test_what_does_not_end_the_run_is_kept_apart(
     prefix: str, message: str, expected: tuple[str, str]
 ) -> None:
@@ -378,6 +378,21 @@ def test_a_report_may_begin_behind_what_was_left_without_a_newline(before: str) 
 
     assert report is not None
     assert (report.kind, report.title) == ("oops", OOPS)
+
+
+@pytest.mark.parametrize("caller", ["[   T71]", "[    C1]", " [    C1]"])
+def test_a_report_behind_a_prompt_may_name_its_caller(caller: str) -> None:
+    report = ConsoleWatch().feed(f"zclab-host login: [   12.345678]{caller} {OOPS}\r\n")
+
+    assert report is not None
+    assert (report.kind, report.title) == ("oops", OOPS)
+
+
+def test_a_report_behind_a_prompt_may_be_of_a_cpu_whose_clock_is_behind() -> None:
+    watch = ConsoleWatch()
+    watch.feed("[   12.345690] e1000e 0000:01:00.0 eth0: up\n")
+
+    assert watch.feed(f"zclab-host login: [   12.345678] {OOPS}\n") is not None
 
 
 def test_a_line_that_shows_an_older_message_is_no_report() -> None:

@@ -27,10 +27,13 @@ _NO_TEXT = re.compile(
     r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])"
     r"|[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]"
 )
-# "[    2.345678] ", with a log level before it or a caller ("[    T1] ") behind it, or none of it.
+# "[    2.345678] ", with a log level before it or a caller behind it ("[    2.345678][    T1] "),
+# or none of it.
 _PREFIX = re.compile(r"^\s*(<\d+>)?(\[ *(\d+\.\d+)\] ?)?(\[ *[TC]\d+\] ?)?")
 # As it stands in the middle of a line.
-_STAMP = re.compile(r"\[ *(\d+\.\d+)\] (\[ *[TC]\d+\] )?")
+_STAMP = re.compile(r"\[ *(\d+\.\d+)\](?: ?\[ *[TC]\d+\])? ")
+_SKEW_S = 0.01
+"""How much older a newer message may be: two CPUs' clocks may differ by a tick."""
 # A panic that reboots at once ends with the kernel's offset instead of its own end line.
 _END = re.compile(r"---\[ end (trace|Kernel panic)|^={60,}$|^Kernel Offset: ")
 
@@ -128,7 +131,8 @@ class ConsoleWatch:
         start = _PREFIX.match(line)
         if start and start[3]:
             self._newest_s = float(start[3])
-        stamps = [one for one in _STAMP.finditer(line) if float(one[1]) >= self._newest_s]
+        oldest = self._newest_s - _SKEW_S
+        stamps = [one for one in _STAMP.finditer(line) if float(one[1]) >= oldest]
         if stamps:
             self._newest_s = float(stamps[-1][1])
             return line[stamps[-1].end() :]
