@@ -20,7 +20,7 @@ def with_notices(
     ``before`` it, can not: it is noted.
     """
     failing = tuple(one for one in during if one[1].severity == "fails")
-    noted = tuple(one for one in (*before, *during) if one not in failing)
+    noted = (*before, *(one for one in during if one[1].severity != "fails"))
     if noted:
         known = (str(trial.evidence[NOTED]),) if NOTED in trial.evidence else ()
         evidence = {**trial.evidence, NOTED: "; ".join((*known, *lines_of(noted)))}
