@@ -55,6 +55,22 @@ def test_what_a_console_said_before_this_use_began_is_not_told_again(tmp_path: P
     assert told == ["net_ratelimit: 1 callbacks suppressed"]
 
 
+def test_a_followed_console_counts_up_to_the_moment_of_asking(tmp_path: Path) -> None:
+    """What was said at a trial's end is that trial's, not the next one's."""
+    console = tmp_path / "console.log"
+    console.write_text("")
+    watcher = Watcher(abort=lambda: None)
+
+    with watcher.following("host", console):
+        for _ in range(5):
+            with console.open("a") as file:
+                file.write(HANG)
+            assert [str(notice) for _, notice in watcher.taken()] == [HANG[10:-1]]
+        with console.open("a") as file:
+            file.write(FAULT)
+        assert watcher.error() is not None
+
+
 def test_a_kernel_that_broke_before_this_use_began_ends_it(tmp_path: Path) -> None:
     console = tmp_path / "console.log"
     console.write_text(FAULT)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from zclab.errors import KernelReportError
 from zclab.host.console import ConsoleWatch, KernelReport, Notice
@@ -15,6 +16,9 @@ SETTLE_S = 1.0
 """How long a report may go on after its first line before the use of the lab ends."""
 
 POLL_S = 0.1
+
+CHUNK = 1 << 20
+"""How many characters of a console are read at once."""
 
 Heard = tuple[tuple[str, Notice], ...]
 """What kernels said, each with the machine that it is of: ``host``, ``guest in mode vhost``."""
@@ -31,6 +35,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._reports: dict[str, KernelReport] = {}
         self._watches: list[tuple[str, ConsoleWatch]] = []
+        self._followed: list[tuple[str, ConsoleWatch, TextIO]] = []
         self._timer: threading.Timer | None = None
 
     def sink(self, where: str) -> Callable[[str], None]:
@@ -49,14 +54,15 @@ class Watcher:
         watch = self._watch(where)
 
         with path.open(errors="replace") as file:
-            self._feed(where, watch, file.read(), forget=True)
+            with self._lock:
+                self._followed.append((where, watch, file))
+                self._catch_up()
+                watch.taken()
 
             def follow() -> None:
-                while not stop.is_set():
-                    if text := file.read():
-                        self._feed(where, watch, text)
-                    else:
-                        stop.wait(POLL_S)
+                while not stop.wait(POLL_S):
+                    with self._lock:
+                        self._catch_up()
 
             thread = threading.Thread(target=follow, name=f"console {where}", daemon=True)
             thread.start()
@@ -65,10 +71,13 @@ class Watcher:
             finally:
                 stop.set()
                 thread.join()
+                with self._lock:
+                    self._followed.remove((where, watch, file))
 
     def error(self) -> KernelReportError | None:
         """Return what the kernels reported, as an error; None where all are well."""
         with self._lock:
+            self._catch_up()
             if not self._reports:
                 return None
             parts = [
@@ -79,8 +88,12 @@ class Watcher:
         return KernelReportError("\n".join(parts))
 
     def taken(self) -> Heard:
-        """Return what kernels said, since this was last asked, that does not end the use."""
+        """Return what kernels said, since this was last asked, that does not end the use.
+
+        A console that is followed counts up to now: what was said during a trial is that trial's.
+        """
         with self._lock:
+            self._catch_up()
             return tuple(
                 (where, notice) for where, watch in self._watches for notice in watch.taken()
             )
@@ -105,12 +118,19 @@ class Watcher:
             self._watches.append((where, watch))
         return watch
 
-    def _feed(self, where: str, watch: ConsoleWatch, text: str, *, forget: bool = False) -> None:
+    def _feed(self, where: str, watch: ConsoleWatch, text: str) -> None:
         with self._lock:
-            if report := watch.feed(text):
-                self._seen(where, report)
-            if forget:
-                watch.taken()
+            self._take(where, watch, text)
+
+    def _catch_up(self) -> None:
+        """Read the consoles that are followed to their present end."""
+        for where, watch, file in self._followed:
+            while text := file.read(CHUNK):
+                self._take(where, watch, text)
+
+    def _take(self, where: str, watch: ConsoleWatch, text: str) -> None:
+        if report := watch.feed(text):
+            self._seen(where, report)
 
     def _seen(self, where: str, report: KernelReport) -> None:
         self._reports[where] = report
