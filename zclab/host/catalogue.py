@@ -44,7 +44,7 @@ KERNEL: tuple[Title, ...] = (
         "Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1]"),
     title("ends", "oops", "arch/x86/kernel/traps.c",
         r"(invalid opcode|divide error|stack segment|double fault): [\da-f]{4} "
-        r"|traps: PANIC: double fault|Thread overran stack, or stack corrupted",
+        r"|traps: PANIC: double fault|Thread overran stack, or stack |Fixing recursive fault ",
         "invalid opcode: 0000 [#1] PREEMPT SMP"),
     # A page that went back to the allocator while somebody still held or mapped it.
     title("ends", "page state", "mm/page_alloc.c, mm/memory.c, mm/filemap.c",
@@ -67,7 +67,7 @@ KERNEL: tuple[Title, ...] = (
         r"INFO: lockdep is turned off|BUG: MAX_\w+ too low!|turning off the locking correctness "
         r"validator|Disabling lock debugging due to kernel taint",
         "BUG: MAX_LOCKDEP_CHAIN_HLOCKS too low!"),
-    title("ends", "bug", "lib/bug.c, mm/slub.c", r"kernel BUG at |BUG: |BUG \S+ \(",
+    title("ends", "bug", "lib/bug.c, mm/slub.c", r"[Kk]ernel BUG at |BUG: |BUG \S+ \(",
         "kernel BUG at net/core/skbuff.c:2867!"),
     title("ends", "list corruption", "lib/list_debug.c",
         r"(list|hlist)_(add|del)\S* (corruption|double add)",
@@ -131,7 +131,8 @@ KERNEL: tuple[Title, ...] = (
         r"clocksource: timekeeping watchdog\b.*Marking clocksource .* as unstable",
         "clocksource: timekeeping watchdog on CPU0: Marking clocksource 'tsc' as unstable because "
         "the skew is too large:"),
-    title("fails", "clock", "arch/x86/kernel/tsc.c", r"tsc: Marking TSC unstable due to ",
+    title("fails", "clock", "arch/x86/kernel/tsc.c",
+        r"tsc: Marking TSC unstable due to |Failed to broadcast timer tick\.",
         "tsc: Marking TSC unstable due to clocksource watchdog"),
     title("fails", "guest entry", "arch/x86/kvm/vmx/vmx.c, arch/x86/kvm/svm/svm.c",
         r"(kvm_\w+: )?VMC[SB] \S+, last attempted VM",
@@ -164,7 +165,8 @@ KERNEL: tuple[Title, ...] = (
         r"x86/split lock detection: #(AC|DB): .+ (split|bus)_lock trap at address: ",
         "x86/split lock detection: #AC: CPU 0/KVM/812 took a split_lock trap at address: 0x7ffdc0"),
     title("noted", "disk", "block/blk-core.c, fs/ext4/super.c, fs/buffer.c",
-        r"(blk_update_request: )?(critical \w+|I/O) error, dev |(Buffer I/O|EXT4-fs) error ",
+        r"(blk_update_request: )?(critical \w+|I/O) error, dev |(Buffer I/O|EXT4-fs) error "
+        r"|(Read|Write)-error on swap-device",
         "I/O error, dev vda, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"),
     title("noted", "duplicate name", "fs/sysfs/dir.c", r"sysfs: cannot create duplicate filename ",
         "sysfs: cannot create duplicate filename '/devices/virtual/net/mp0'"),

@@ -35,11 +35,19 @@ DEVICES: tuple[Title, ...] = (
     title("fails", "tx hang", "net/sched/sch_generic.c",
         r"WARNING: CPU: \d+ PID: \d+ at net/sched/sch_generic\.c:\d+ dev_watchdog\+",
         "WARNING: CPU: 1 PID: 0 at net/sched/sch_generic.c:525 dev_watchdog+0x21f/0x230"),
+    title("ends", "device leak", "drivers/iommu/iommufd/main.c",
+        r"(iommufd: )?Time out waiting for iommufd object to become free",
+        "iommufd: Time out waiting for iommufd object to become free"),
     title("ends", "iommu mapping", "drivers/iommu/intel/iommu.c",
         r"DMAR: ERROR: DMA PTE for vPFN 0x[\da-f]+ already set ",
         "DMAR: ERROR: DMA PTE for vPFN 0x7ffdc already set (to b2e40003 not b2e41003)"),
-    title("ends", "socket freed", "net/ipv4/af_inet.c, net/packet/af_packet.c",
-        r"(IPv4: )?Attempt to release (TCP socket in state |alive \w+ socket)",
+    # A page is in the pool that somebody else still holds, as a zero-copy receiver may.
+    title("ends", "page state", "net/core/page_pool.c",
+        r"\w+\(\) page_pool refcnt -?\d+ violation",
+        "page_pool_empty_ring() page_pool refcnt 2 violation"),
+    title("ends", "freed in use", "net/ipv4/af_inet.c, net/packet, net/core/neighbour.c",
+        r"(IPv4: )?Attempt to release (TCP socket in state |alive \w+ socket)"
+        r"|(neighbour: )?(Destroying alive neighbour |neighbour leakage)",
         "IPv4: Attempt to release alive inet socket 00000000b2e4a1c0"),
     title("ends", "hardware error", "drivers/pci/pcie/dpc.c", rf"{DEVICE}DPC: containment event",
         "pcieport 0000:00:01.0: DPC: containment event, status:0x1f01: unmasked uncorrectable "
@@ -77,22 +85,27 @@ DEVICES: tuple[Title, ...] = (
         "mlx5_core 0000:01:00.0: poll_health:801:(pid 0): device's health compromised - reached "
         "miss count"),
     # The driver gave the NIC descriptors that make no sense; it sent nothing, or stopped the queue.
+    title("fails", "nic error", "drivers/net/ethernet/intel",
+        rf"{DEVICE}(Firmware recovery mode detected|Entering recovery mode due to)",
+        "ixgbe 0000:01:00.0: Firmware recovery mode detected. Limiting functionality."),
     title("fails", "malicious driver", "drivers/net/ethernet/intel",
         rf"{DEVICE}((\d+ [RT]x )?Malicious (Driver Detection )?event|[RT]X driver issue detected on"
         r"|malformed Tx packet detected and dropped)",
         "i40e 0000:01:00.0: Malicious Driver Detection event 0x02 on TX queue 0 PF number 0x00 VF "
         "number 0x00"),
-    title("fails", "napi budget", "net/core/dev.c",
+    title("fails", "driver bug", "net/core/dev.c, net/sched/sch_generic.c",
         rf"{DEVICE}NAPI poll function .+ returned \d+, exceeding its budget of "
-        r"|\S+: Budget exhausted after napi rescheduled",
+        r"|\S+: Budget exhausted after napi rescheduled|BUG \S+ code -?\d+ qlen \d+",
         "igb 0000:01:00.0 eth0: NAPI poll function igb_poll+0x0/0x460 [igb] returned 65, exceeding "
         "its budget of 64."),
     title("fails", "packet loop", "net/core/dev.c, net/ipv4/ip_tunnel_core.c",
-        r"(\w+: )?(Dead loop on virtual device |Virtual device \S+ asks to queue packet!)",
+        r"(\w+: )?(Dead loop on virtual device |Virtual device \S+ asks to queue packet!"
+        r"|Packet exceeded mirred recursion limit )|.+: recursion limit reached on datapath",
         "Dead loop on virtual device mp0, fix it urgently!"),
     # A header that does not fit its frame, as a guest or a backend gave it.
     title("fails", "frame dropped", "net/core/skbuff.c, net/core/gro.c",
-        r"(\w+: )?(bad partial csum: |skb_segment: too many frags: |\w+: dropping impossible skb )",
+        r"(\w+: )?(bad partial csum: |skb_segment: too many frags: |\w+: dropping impossible skb "
+        r"|Not enough bytes to eat\. Want )",
         "skbuff: bad partial csum: csum=65534/2 headroom=64 headlen=1514"),
     # What arrived is not what was sent, or the driver says so of what is.
     title("fails", "checksum", "net/core/dev.c",
