@@ -132,3 +132,6 @@ class _Finished:
 
     def stop(self) -> None:
         pass
+
+    def need(self, why: str) -> None:
+        """See Process; a fake machine loses nothing."""

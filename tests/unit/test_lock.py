@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -107,6 +108,21 @@ def test_a_dead_owner_keeps_no_lock(tmp_path: Path) -> None:
     other.wait()
 
     wait_until(lambda: free(tmp_path, NIC), what="the lock to be free", deadline_s=20)
+
+
+def test_a_run_whose_lock_is_lost_runs_no_further_command(tmp_path: Path) -> None:
+    host = LocalRunner("host")
+    with lock.held(host, (NIC,), folder=str(tmp_path)):
+        said = (tmp_path / f"{NIC}.lock").read_text()
+        os.kill(int(said.split("held by process ")[1].split()[0]), signal.SIGKILL)
+        wait_until(lambda: free(tmp_path, NIC), what="the lock to be free", deadline_s=20)
+
+        with pytest.raises(CommandError, match=rf"^host: the lock on NIC {NIC} is lost: "):
+            wait_until(lambda: not host.run(("true",)), what="its end", deadline_s=20)
+        with pytest.raises(CommandError, match="is lost"):
+            host.start(("true",))
+
+    assert host.run(("echo", "next")).stdout == "next\n"
 
 
 def test_a_machine_without_flock_is_no_machine_whose_nic_is_in_use(tmp_path: Path) -> None:

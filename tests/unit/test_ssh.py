@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.sshd import Sshd, keygen, public, sshd
 from zclab.errors import CommandError
+from zclab.lab import lock
 from zclab.lab.ssh_config import host_config
 from zclab.model import Endpoint
 from zclab.runner import SshRunner, wait_until
@@ -173,6 +174,35 @@ def test_a_host_that_ends_the_connection_is_lost(host: SshRunner, server: Sshd) 
 
     with pytest.raises(CommandError, match=r"host: lost while running sleep 1000"):
         process.wait()
+
+
+def test_a_run_whose_lock_went_with_the_connection_does_not_connect_again(
+    host: SshRunner, server: Sshd, tmp_path: Path
+) -> None:
+    guest = SshRunner("guest", config=tmp_path / "none", destination="guest", gateway=host)
+    with lock.held(host, ("0000:01:00.0",), folder=str(tmp_path / "locks")):
+        for pid in server.sessions():
+            os.kill(pid, signal.SIGKILL)
+
+        with pytest.raises(CommandError, match=r"lost while running|is lost"):
+            host.run(("sleep", "1000"))
+        for runner in (host, guest):
+            with pytest.raises(CommandError, match=r"^host: the lock on NIC .* is lost: "):
+                runner.run(("true",))
+            with pytest.raises(CommandError, match=r"^host: the lock on NIC .* is lost: "):
+                runner.connect()
+
+    assert host.run(("echo", "next use")).stdout == "next use\n"
+
+
+def test_who_closes_the_connection_can_still_undo_what_was_done(
+    host: SshRunner, tmp_path: Path
+) -> None:
+    """The watcher does so to end a wait, when a kernel of the lab reports a bug."""
+    with lock.held(host, ("0000:01:00.0",), folder=str(tmp_path / "locks")):
+        host.close()
+
+        assert host.run(("echo", "undone")).stdout == "undone\n"
 
 
 def test_nothing_goes_on_at_the_other_end_when_this_process_is_killed(

@@ -69,7 +69,8 @@ done
 def held(runner: Runner, nics: Sequence[str], *, folder: str = FOLDER) -> Iterator[None]:
     """Have NICs of one host to ourselves, by their PCI addresses.
 
-    Raises LabError that says who has one, from where and since when.
+    Raises LabError that says who has one, from where and since when. Where the lock is lost on the
+    way, so that another may have it, every later command of ``runner`` is a CommandError.
     """
     lines: list[str] = [""]
 
@@ -90,6 +91,11 @@ def held(runner: Runner, nics: Sequence[str], *, folder: str = FOLDER) -> Iterat
         if _HELD not in lines:
             _raise_where_taken(runner, lines[: lines.index(_REFUSED)])
             process.wait().check()
+        process.need(
+            f"{runner.where}: the lock on NIC {' and '.join(sorted(nics))} is lost: the connection "
+            "to this host was cut, or the process there that held the lock ended; another run may "
+            "have the NIC by now. Look at the network and at the host, and start again"
+        )
         yield
     finally:
         process.stop()

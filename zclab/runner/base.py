@@ -51,6 +51,38 @@ class Process(Protocol):
         """End the command if it still runs; never fails."""
         ...
 
+    def need(self, why: str) -> None:
+        """Have its runner refuse every later command, with ``why``, once the command has ended.
+
+        ``stop()`` takes that back, and so does the runner's ``close()``.
+        """
+        ...
+
+
+class Needs:
+    """The processes that a runner's commands need: see Process.need()."""
+
+    def __init__(self) -> None:
+        self._needed: dict[Process, tuple[Callable[[], bool], str]] = {}
+
+    def add(self, process: Process, ended: Callable[[], bool], why: str) -> None:
+        """Need a process, of which ``ended`` tells whether it has ended."""
+        self._needed[process] = ended, why
+
+    def drop(self, process: Process) -> None:
+        """Need a process no more."""
+        self._needed.pop(process, None)
+
+    def clear(self) -> None:
+        """Need nothing any more."""
+        self._needed.clear()
+
+    def check(self) -> None:
+        """Raise CommandError where a needed process has ended."""
+        for ended, why in tuple(self._needed.values()):
+            if ended():
+                raise CommandError(why)
+
 
 class Runner(Protocol):
     """A machine, or a network namespace of one, that commands run on."""
@@ -90,7 +122,7 @@ class Runner(Protocol):
         ...
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """End the connection, if there is one, and with it what commands needed."""
         ...
 
 

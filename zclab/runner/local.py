@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from zclab.errors import CommandError
-from zclab.runner.base import Process, Result, timed_out
+from zclab.runner.base import Needs, Process, Result, timed_out
 
 
 class LocalRunner:
@@ -21,6 +21,7 @@ class LocalRunner:
 
     def __init__(self, where: str = "localhost") -> None:
         self.where = where
+        self._needs = Needs()
 
     def connect(self) -> None:
         """See Runner: this machine is always there."""
@@ -55,7 +56,7 @@ class LocalRunner:
     ) -> Process:
         """See Runner."""
         process = self._popen(argv, stdin=subprocess.PIPE if hold_stdin else subprocess.DEVNULL)
-        return _Local(self.where, tuple(argv), process, on_output)
+        return _Local(self.where, tuple(argv), process, on_output, self._needs)
 
     def put(self, local: Path, remote: str) -> None:
         """See Runner."""
@@ -63,8 +64,10 @@ class LocalRunner:
 
     def close(self) -> None:
         """See Runner."""
+        self._needs.clear()
 
     def _popen(self, argv: Sequence[str], *, stdin: int) -> subprocess.Popen[str]:
+        self._needs.check()
         try:
             return subprocess.Popen(
                 argv,
@@ -88,11 +91,13 @@ class _Local:
         argv: tuple[str, ...],
         process: subprocess.Popen[str],
         on_output: Callable[[str], None] | None,
+        needs: Needs,
     ) -> None:
         self._where = where
         self._argv = argv
         self._process = process
         self._on_output = on_output
+        self._needs = needs
         self._outputs: tuple[list[str], list[str]] = [], []
         self._readers = [
             threading.Thread(target=self._read, args=(stream, parts), daemon=True)
@@ -121,11 +126,16 @@ class _Local:
 
     def stop(self) -> None:
         """See Process."""
+        self._needs.drop(self)
         _kill(self._process)
         if self._process.stdin:
             self._process.stdin.close()
         for reader in self._readers:
             reader.join()
+
+    def need(self, why: str) -> None:
+        """See Process."""
+        self._needs.add(self, lambda: self._process.poll() is not None, why)
 
     def _read(self, stream: IO[str], parts: list[str]) -> None:
         with stream:

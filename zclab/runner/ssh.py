@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from zclab.errors import CommandError
-from zclab.runner.base import Process, Result, timed_out
+from zclab.runner.base import Needs, Process, Result, timed_out
 from zclab.runner.far import Stream, far_command, read
 from zclab.runner.master import SSH_FAILED, Master, new_mark
 
@@ -56,9 +56,11 @@ class SshRunner:
         self._lock = threading.RLock()
         self._master: Master | None = None
         self._prefix = ""
+        self.needs = Needs()
 
     def connect(self) -> None:
         """Open the connection, or raise CommandError that says why it cannot be."""
+        self._check_needs()
         self.connected()
 
     def run(
@@ -96,8 +98,8 @@ class SshRunner:
 
     def close(self) -> None:
         """See Runner; whoever waits for a command is told at once."""
-        if self._master is not None:
-            self._master.end()
+        self.needs.clear()
+        self._give_up()
 
     def begin(
         self,
@@ -110,12 +112,14 @@ class SshRunner:
         """Have a shell at the other end become a command, and return it.
 
         Without an answer for ANSWER_TIMEOUT_S, the connection is given up; a caller that waits for
-        ``answer_s`` only, leaves it open.
+        ``answer_s`` only, leaves it open. Such a one ends a command, so it needs nothing.
         """
+        if answer_s is None:
+            self._check_needs()
         command = _Command(self, self.connected(), tuple(argv), self._prefix, stdin, on_output)
         try:
             if answer_s is None:
-                command.begin(ANSWER_TIMEOUT_S, on_silence=self.close)
+                command.begin(ANSWER_TIMEOUT_S, on_silence=self._give_up)
             else:
                 command.begin(answer_s)
         except BaseException:
@@ -126,6 +130,16 @@ class SshRunner:
     def lost(self, argv: Sequence[str], why: str) -> str:
         """Return the message for a command whose connection ended before it did."""
         return f"{self.where}: lost while running {shlex.join(argv)}: {why}"
+
+    def _check_needs(self) -> None:
+        if self._gateway is not None:
+            self._gateway._check_needs()  # noqa: SLF001 - of the same class
+        self.needs.check()
+
+    def _give_up(self) -> None:
+        """End the connection, of which there may soon be another."""
+        if self._master is not None:
+            self._master.end()
 
     def _run(self, argv: Sequence[str], *, stdin: IO[bytes], timeout_s: float) -> Result:
         command = self.begin(argv, stdin=stdin)
@@ -138,7 +152,7 @@ class SshRunner:
         """Return the connection's master, which logs in if there is none."""
         with self._lock:
             if self._master is None or self._master.ended:
-                self.close()
+                self._give_up()
                 gateway = self._gateway.connected() if self._gateway else None
                 self._prefix = ""
                 self._master = Master(
@@ -158,7 +172,7 @@ class SshRunner:
         try:
             self.begin(("true",)).end()
         except CommandError as exc:
-            self.close()
+            self._give_up()
             msg = (
                 f"{self.where}: user {user} is not root and `sudo -n` does not work: {exc}; "
                 f"log in as root, or let sudo run everything without a password "
@@ -242,6 +256,7 @@ class _Command:
 
     def stop(self) -> None:
         """See Process."""
+        self._runner.needs.drop(self)
         if self._process.poll() is None or self._lost:
             with suppress(CommandError):
                 kill = self._runner.begin(
@@ -251,6 +266,14 @@ class _Command:
                 kill.end()
             self._read_on(STOP_DEADLINE_S)
         self.end()
+
+    def need(self, why: str) -> None:
+        """See Process; the end of the connection is the command's, too."""
+
+        def ended() -> bool:
+            return self._master.ended or self._process.poll() is not None
+
+        self._runner.needs.add(self, ended, why)
 
     def end(self) -> None:
         """End the ssh here, whatever becomes of the command."""
