@@ -86,6 +86,5 @@ def test_keys_of_which_a_part_is_missing_are_all_made_anew(tmp_path: Path) -> No
     write_access(tmp_path, None)
 
     assert contents(tmp_path).keys() == before.keys()
-    assert [name for name, data in contents(tmp_path).items() if data == before[name]] == [
-        "ssh_config"
-    ]
+    kept = {name for name, data in contents(tmp_path).items() if data == before[name]}
+    assert kept == {"guest_ssh_config", "ssh_config"}

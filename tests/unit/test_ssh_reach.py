@@ -181,17 +181,22 @@ def test_a_lab_s_folder_may_be_called_anything(
         check_all_reach(access_to(tmp_path / name), tmp_path)
 
 
-def test_a_guest_is_reached_through_its_host(tmp_path: Path, home: Path, server: Sshd) -> None:
+@pytest.mark.parametrize(
+    "mine", [(), ("Host *", "  IgnoreUnknown UseKeychain", "  UseKeychain yes")]
+)
+def test_a_guest_is_reached_through_its_host(
+    tmp_path: Path, home: Path, server: Sshd, mine: tuple[str, ...]
+) -> None:
     """By the commands of a run over their host's connection, and by hand."""
-    configure(home, *alias(home, server))
+    configure(home, *mine, *alias(home, server))
     folder = tmp_path / "my labs"
     access = access_to(folder)
     with sshd(tmp_path / "guest") as guest:
         guest.authorize(access.authorized_key)
         (folder / "guest_known_hosts").write_text(guest.known)
-        config = (folder / "ssh_config").read_text()
         here = f"HostName 127.0.0.1\n  Port {guest.port}"
-        (folder / "ssh_config").write_text(config.replace("HostName 198.18.0.2", here))
+        for config in folder.glob("*ssh_config"):
+            config.write_text(config.read_text().replace("HostName 198.18.0.2", here))
 
         with host_of(access) as host:
             runner = access.guest_runner(host)

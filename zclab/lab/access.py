@@ -57,7 +57,7 @@ class Access:
         """Return a runner for the guest; a host that is far away is its gateway."""
         return SshRunner(
             "guest",
-            config=self.folder / "ssh_config",
+            config=self.folder / "guest_ssh_config",
             destination=GUEST,
             gateway=host if isinstance(host, SshRunner) else None,
         )
@@ -92,6 +92,7 @@ def write_access(
         (folder / "guest_known_hosts").unlink(missing_ok=True)
     _add_known_host(folder, guest_address)
     config = guest_config(folder, guest_address, endpoint)
+    (folder / "guest_ssh_config").write_text(config)
     if endpoint:
         config += host_config(endpoint, users=users)
         _write_program(folder / "ssh", ssh_script(folder))

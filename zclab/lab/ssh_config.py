@@ -75,9 +75,15 @@ def host_config(endpoint: Endpoint, *, users: bool) -> str:
 
 
 def guest_config(folder: Path, address: str, endpoint: Endpoint | None) -> str:
-    """Return the configuration for a guest, whose keys are in ``folder``, through its host."""
+    """Return the configuration for a guest, whose keys are in ``folder``, through its host.
+
+    A host's may follow it. ssh reads the keywords in blocks of other machines, too. One that it
+    does not know (``UseKeychain``) is an error there, even where the user's ``IgnoreUnknown`` in
+    such a block names it.
+    """
     lines = [
         f"Host {GUEST}",
+        "  IgnoreUnknown *",
         f"  HostName {address}",
         "  User root",
         f"  IdentityFile {_path(folder / 'guest_id_ed25519')}",
