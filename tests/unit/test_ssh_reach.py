@@ -181,6 +181,23 @@ def test_a_lab_s_folder_may_be_called_anything(
         check_all_reach(access_to(tmp_path / name), tmp_path)
 
 
+def test_the_shell_of_the_user_does_not_matter(
+    tmp_path: Path, home: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ours, ssh would run ProxyCommand and ``Match exec`` with it."""
+    monkeypatch.setenv("SHELL", "/bin/false")
+    proxy = f'  ProxyCommand sh -c "exec ssh -F {home}/jump -W %h:%p jump"'
+    with sshd(tmp_path / "jump") as jump:
+        jump.authorize(public(home / "lab_key"))
+        (home / "known").write_text(server.known + jump.known)
+        (home / "jump").write_text("\n".join((*alias(home, jump, name="jump"), "")))
+        configure(home, 'Match host lab1 exec "true"', proxy, *alias(home, server))
+
+        check_all_reach(access_to(tmp_path / "lab"), tmp_path)
+
+        assert "Accepted publickey" in (jump.folder / "log").read_text()
+
+
 @pytest.mark.parametrize(
     "mine", [(), ("Host *", "  IgnoreUnknown UseKeychain", "  UseKeychain yes")]
 )
@@ -431,13 +448,15 @@ def test_a_mistake_in_the_user_s_configuration_is_told_with_its_line(
 
 
 def test_an_address_that_does_not_answer_is_told_with_the_way_to_it(
-    tmp_path: Path, home: Path, server: Sshd
+    tmp_path: Path, home: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The jump host lets us in; what is behind it takes connections and says nothing."""
+    monkeypatch.setenv("SHELL", "/bin/false")
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
         port = silent.getsockname()[1]
         config = tmp_path / "short"
-        lines = ("Host *", "  ConnectTimeout 1", "  BatchMode yes", "Host lab1", "  User me",
+        lines = ("Host *", "  ConnectTimeout 1", "  BatchMode yes",
+                 'Match host lab1 exec "true"', "  User me",
                  "  HostName 127.0.0.1", f"  Port {port}", "  ProxyJump jump",
                  *alias(home, server, name="jump"))  # fmt: skip
         config.write_text("\n".join((*lines, "")))

@@ -12,7 +12,7 @@ from pathlib import Path
 from zclab.errors import ConfigError
 from zclab.model import Endpoint
 from zclab.runner.far import far_command
-from zclab.runner.master import ALIVE_COUNT, ALIVE_INTERVAL_S, CONNECT_TIMEOUT_S
+from zclab.runner.master import ALIVE_COUNT, ALIVE_INTERVAL_S, CONNECT_TIMEOUT_S, SHELL
 
 GUEST = "zclab-guest"
 """What ssh calls the guest; the user's own configuration does not apply to it."""
@@ -104,7 +104,11 @@ def ssh_script(folder: Path) -> str:
     A jump host is reached by another ssh, to which ssh passes ``-F`` without quoting it: so the
     name must be one that needs no quotes, whatever the folder's is.
     """
-    return f'#!/bin/sh\ncd {shlex.quote(str(folder))} && exec ssh -F ssh_config "$@"\n'
+    return f"""\
+#!/bin/sh
+export SHELL={SHELL}
+cd {shlex.quote(str(folder))} && exec ssh -F ssh_config "$@"
+"""
 
 
 def tunnel_script(folder: Path, destination: str) -> str:

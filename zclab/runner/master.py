@@ -31,6 +31,10 @@ LONGEST_BASE = 64
 ssh takes 17 while it makes one.
 """
 
+SHELL = "/bin/sh"
+"""What ssh runs ProxyCommand and ``Match exec`` with, by $SHELL: the user's may be fish, or false.
+"""
+
 _ANCHOR = "echo {mark} $(id -u) $(id -un); cat >/dev/null; kill $PPID"
 """What the master runs. It lasts as long as this process holds the master's stdin open; when that
 ends, so does the far sshd of this connection, whatever else goes through it.
@@ -71,6 +75,7 @@ class Master:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
+                    env={**os.environ, "SHELL": SHELL},
                     start_new_session=True,  # a Ctrl-C at the terminal is ours to handle
                 )  # fmt: skip
         except OSError as exc:
@@ -142,6 +147,7 @@ class Master:
             done = subprocess.run(
                 (*self._ssh, "-G", "--", self._destination),
                 cwd=self._cwd,
+                env={**os.environ, "SHELL": SHELL},
                 capture_output=True,
                 text=True,
                 errors="replace",
