@@ -14,6 +14,8 @@ from zclab.model import Emulator, Lab, Value
 from zclab.strict import allowed, find, found, parse, schema_at, yaml_names
 
 LABS = Path(__file__).resolve().parent.parent / "labs"
+GUEST_ALIAS = "zclab-guest"
+"""What ssh calls the guest of every lab, so no host can be called so."""
 
 
 def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
@@ -29,13 +31,16 @@ def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
     _note_useless(document)
     remedies = {} if name else {"name": "; rename the file, or say --name"}
     lab = parse(document, Lab, {"name": name or path.stem}, remedies)
-    _check_files(lab, document)
+    _check_endpoints(lab, document)
     return lab
 
 
-def _check_files(lab: Lab, document: Document) -> None:
-    """Raise ConfigError where a file that the lab names for ssh is not there."""
+def _check_endpoints(lab: Lab, document: Document) -> None:
+    """Raise ConfigError where ssh cannot do with an address, or a file that is named is missing."""
     for path, endpoint in ((("host",), lab.host), (("peer", "endpoint"), lab.peer.endpoint)):
+        if endpoint and endpoint.address.lower() == GUEST_ALIAS:  # ssh's own names have no case
+            text = f"found {found(endpoint.address)}, allowed: any other name; zclab has this one "
+            document.note((*path, "address"), f"{text}for guests. Give the host another alias")
         for key in ("identity_file", "known_hosts_file"):
             name = getattr(endpoint, key, None)
             if name is not None and (problem := _unreadable(name, or_public="identity" in key)):

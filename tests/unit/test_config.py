@@ -330,6 +330,15 @@ def test_an_address_that_says_more_is_told_which_keys_say_it(written: str, remed
         assert error_of(text) == f"my-lab.yaml:{line}: {wanted}"
 
 
+@pytest.mark.parametrize("name", ["zclab-guest", "Zclab-Guest"])
+def test_no_host_is_called_what_ssh_calls_the_guest(name: str) -> None:
+    for key, line, host in (("host", 3, "lab1"), ("peer.endpoint", 8, "peer1")):
+        assert error_of(SSH.replace(host, name)) == (
+            f"my-lab.yaml:{line}: {key}.address: found '{name}', allowed: any other name; "
+            "zclab has this one for guests. Give the host another alias"
+        )
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text())
 def test_any_address_is_taken_or_refused_with_its_line(text: str) -> None:

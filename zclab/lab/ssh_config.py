@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from zclab.config import GUEST_ALIAS
 from zclab.errors import ConfigError
 from zclab.model import Endpoint
 from zclab.runner.far import far_command
 from zclab.runner.master import ALIVE_COUNT, ALIVE_INTERVAL_S, CONNECT_TIMEOUT_S, SHELL
 
-GUEST = "zclab-guest"
+GUEST = GUEST_ALIAS
 """What ssh calls the guest; the user's own configuration does not apply to it."""
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 
