@@ -13,7 +13,14 @@ from urllib.parse import quote
 
 from zclab.lab.keys import KeyPair
 from zclab.lab.names import GUEST_ADDRESS
-from zclab.lab.ssh_config import GUEST, guest_config, host_config, ssh_script, tunnel_script
+from zclab.lab.ssh_config import (
+    GUEST,
+    guest_config,
+    host_config,
+    ssh_script,
+    tunnel_script,
+    users_host_config,
+)
 from zclab.model import Endpoint
 from zclab.runner import LocalRunner, Runner, SshRunner
 
@@ -65,7 +72,7 @@ class Access:
     def peer_runner(self, endpoint: Endpoint) -> SshRunner:
         """Return a runner for a peer of its own, which is reached as a host is."""
         config = self.folder / "peer_ssh_config"
-        config.write_text(host_config(endpoint, users=True))
+        config.write_text(users_host_config(endpoint))
         return SshRunner("peer", config=config, destination=endpoint.address)
 
 
@@ -94,7 +101,8 @@ def write_access(
     config = guest_config(folder, guest_address, endpoint)
     (folder / "guest_ssh_config").write_text(config)
     if endpoint:
-        config += host_config(endpoint, users=users)
+        host = users_host_config(endpoint) if users else host_config(endpoint, users=False)
+        config += host
         _write_program(folder / "ssh", ssh_script(folder))
         _write_program(folder / "tunnel", tunnel_script(folder, endpoint.address))
     (folder / "ssh_config").write_text(config)

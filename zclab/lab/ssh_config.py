@@ -7,11 +7,13 @@ started by hand, is an ssh with this file.
 from __future__ import annotations
 
 import shlex
+import tempfile
 from pathlib import Path
 
 from zclab.config import GUEST_ALIAS
 from zclab.errors import ConfigError
 from zclab.model import Endpoint
+from zclab.runner import LocalRunner
 from zclab.runner.far import far_command
 from zclab.runner.master import ALIVE_COUNT, ALIVE_INTERVAL_S, CONNECT_TIMEOUT_S, SHELL
 
@@ -42,6 +44,10 @@ Host *
   Tunnel no
 """
 
+_SECOND_READING = "zclab_second_reading"
+"""A variable that ssh would send if there were one: so it can be told to, and nothing comes of it.
+"""
+
 _TUNNEL_MARK = "zclab-tunnel-begins"
 _TUNNEL = f"""\
 as_root=
@@ -51,11 +57,14 @@ exec $as_root sh -c "$(printf %b "$2")"
 """
 
 
-def host_config(endpoint: Endpoint, *, users: bool) -> str:
+def host_config(endpoint: Endpoint, *, users: bool, read_twice: bool = False) -> str:
     """Return the configuration for a host that ssh calls by its address.
 
     With ``users`` that may be an alias: what the lab's file leaves open is as in the user's and
     the system's configuration. Without, nothing outside the lab matters.
+
+    With ``read_twice``, see is_read_twice(), root logs in only where the second reading has come to
+    its end without a user, too. In the first one it would go before that of a ``Match canonical``.
     """
     name = quoted(endpoint.address)
     lines = [f"Host {name}" if users else f"Host host {name}\n  HostName {name}"]
@@ -71,8 +80,28 @@ def host_config(endpoint: Endpoint, *, users: bool) -> str:
     if users:
         mine = quoted(Path("~/.ssh/config").expanduser())
         lines += [f"Match !originalhost {GUEST}", f"  Include {mine}", f"  Include {SYSTEM_CONFIG}"]
-    lines += [f"Host {name}", "  User root"]
-    return "\n".join(lines) + "\n"
+    lines += [f"Match canonical originalhost {name}" if read_twice else f"Host {name}"]
+    return "\n".join((*lines, "  User root", ""))
+
+
+def users_host_config(endpoint: Endpoint) -> str:
+    """Return host_config() with the user's configuration, as ssh reads that now."""
+    return host_config(endpoint, users=True, read_twice=is_read_twice(endpoint))
+
+
+def is_read_twice(endpoint: Endpoint) -> bool:
+    """Tell whether ssh, on its way to a host, reads the user's configuration a second time.
+
+    It does so for CanonicalizeHostname and ``Match final``, and no block of ours can ask for it
+    without causing it. A configuration that has a mistake is read once: who connects is told.
+    """
+    text = host_config(endpoint, users=True, read_twice=True)
+    with tempfile.NamedTemporaryFile("w", prefix="zclab-") as file:
+        file.write(f"{text}Match canonical\n  SendEnv {_SECOND_READING}\n")
+        file.flush()
+        argv = ("env", f"SHELL={SHELL}", "ssh", "-G", "-F", file.name, "--", endpoint.address)
+        done = LocalRunner().run(argv, timeout_s=CONNECT_TIMEOUT_S, check=False)
+    return f"sendenv {_SECOND_READING}" in done.stdout.splitlines()
 
 
 def guest_config(folder: Path, address: str, endpoint: Endpoint | None) -> str:
