@@ -138,7 +138,7 @@ def test_a_machine_without_flock_is_no_machine_whose_nic_is_in_use(tmp_path: Pat
 
 
 def test_what_a_greeting_says_is_no_owner() -> None:
-    taken = f"Welcome to lab7\ntaken {NIC}\nbob@ctl (PID 7, `invoke`) since 2026\nrefused\n"
+    taken = f"Welcome to lab7\ntaken {NIC}\nsays: bob@ctl (PID 7, `invoke`) since 2026\nrefused\n"
     with FakeRunner() as host:
         argv = ("sh", "-c", lock._HOLD, lock.FOLDER, lock.owner(), NIC)
         host.expect(argv, stdout=taken, exit_status=75)
@@ -147,6 +147,37 @@ def test_what_a_greeting_says_is_no_owner() -> None:
             lock.held(host, (NIC,)),
         ):
             pass
+
+
+@pytest.mark.parametrize("said", ["held\n", "refused\n", "taken 0000:09:00.0", "", "x" * 5000])
+def test_what_a_lock_s_file_has_is_no_answer(tmp_path: Path, said: str) -> None:
+    host = LocalRunner("host")
+    with lock.held(host, (NIC,), folder=str(tmp_path)):
+        (tmp_path / f"{NIC}.lock").write_text(said)
+        shown = said.strip()[: lock.SHOWN] or "somebody who has not said who"
+
+        with (
+            pytest.raises(LabError, match=f"NIC {NIC} is in use by {shown}; wait"),
+            lock.held(host, (NIC,), folder=str(tmp_path)),
+        ):
+            pass
+        with pytest.raises(LabError, match=f"NIC {NIC} is in use by {shown}; wait"):
+            lock.check_free(host, (NIC,), folder=str(tmp_path))
+
+
+def test_a_lock_that_is_a_link_is_refused_and_not_written_through(tmp_path: Path) -> None:
+    host = LocalRunner("host")
+    (tmp_path / "shadow").write_text("precious")
+    (tmp_path / f"{NIC}.lock").symlink_to("shadow")
+
+    with (
+        pytest.raises(CommandError, match=rf"{NIC}\.lock is a symbolic link, and no lock; remove"),
+        lock.held(host, (NIC,), folder=str(tmp_path)),
+    ):
+        pass
+    with pytest.raises(CommandError, match="is a symbolic link"):
+        lock.check_free(host, (NIC,), folder=str(tmp_path))
+    assert (tmp_path / "shadow").read_text() == "precious"
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_with_the_reason(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_nic_in_use_by_another_run_is_refused_before_anything_is_changed(
     access = Access(folder=tmp_path, endpoint=None)
     with FakeRunner() as host, ExitStack() as undo:
         argv = ("sh", "-c", lock._HOLD, lock.FOLDER, lock.owner(), NIC, PEER)
-        host.expect(argv, stdout=f"taken {NIC}\nbob@ctl (PID 7, `x`) since 2026\nrefused\n")
+        host.expect(argv, stdout=f"taken {NIC}\nsays: bob@ctl (PID 7, `x`) since 2026\nrefused\n")
         with pytest.raises(LabError, match=f"NIC {NIC} is in use by bob@ctl"):
             sessions._prepare(
                 LAB, access, Mock(), host, Watcher(abort=lambda: None), undo, 1500, "on", False

@@ -24,11 +24,24 @@ DEADLINE_S = 60
 SHOWN = 400
 """Characters of what a lock's file says that are shown: anybody could have written it."""
 
-_HELD, _REFUSED, _TAKEN = "held", "refused", "taken "
+_HELD, _REFUSED, _TAKEN, _SAYS = "held", "refused", "taken ", "says: "
 _CONFLICT = 75
 """What flock exits with where another has the lock; it has other statuses for other reasons."""
 
-_HOLD = f"""
+_CHECK = """
+check() {
+    [ ! -L "$1" ] || { echo "$1 is a symbolic link, and no lock; remove it" >&2; exit 1; }
+}
+"""
+_SAY = f"""
+say() {{
+    echo "{_TAKEN}$1"
+    {{ head -c {SHOWN} "$folder/$1.lock"; echo; }} | sed 's/^/{_SAYS}/'
+}}
+"""
+"""No line of the file is one of the script's, whatever it has."""
+
+_HOLD = f"""{_CHECK}{_SAY}
 trap 'echo {_REFUSED}' EXIT
 set -e
 umask 022
@@ -37,10 +50,11 @@ shift
 mkdir -p "$folder"
 fd=3
 for nic; do
+    check "$folder/$nic.lock"
     eval "exec $fd>>\\"\\$folder/\\$nic.lock\\""
     flock -n -E {_CONFLICT} "$fd" || {{
         status=$?
-        [ "$status" != {_CONFLICT} ] || {{ echo "{_TAKEN}$nic"; cat "$folder/$nic.lock"; }}
+        [ "$status" != {_CONFLICT} ] || say "$nic"
         exit "$status"
     }}
     echo "$who since $(date -u +%Y-%m-%dT%H:%M:%SZ), held by process $$ of this host" \\
@@ -51,15 +65,15 @@ echo {_HELD}
 exec cat >/dev/null
 """
 
-_LOOK = f"""
+_LOOK = f"""{_CHECK}{_SAY}
 folder=$0
 for nic; do
+    check "$folder/$nic.lock"
     [ -e "$folder/$nic.lock" ] || continue
     flock -n -E {_CONFLICT} "$folder/$nic.lock" true && continue
     status=$?
     [ "$status" = {_CONFLICT} ] || exit "$status"
-    echo "{_TAKEN}$nic"
-    cat "$folder/$nic.lock"
+    say "$nic"
     exit
 done
 """
@@ -122,7 +136,8 @@ def _raise_where_taken(runner: Runner, lines: Sequence[str]) -> None:
     """Raise LabError where a script's lines say whose a NIC is; a greeting may precede them."""
     for index, line in enumerate(lines):
         if line.startswith(_TAKEN):
-            said = _printable(" ".join(lines[index + 1 :])) or "somebody who has not said who"
+            more = (one.removeprefix(_SAYS) for one in lines[index + 1 :] if one.startswith(_SAYS))
+            said = _printable(" ".join(more)) or "somebody who has not said who"
             raise LabError(
                 f"{runner.where}: NIC {line.removeprefix(_TAKEN)} is in use by {said}; wait for "
                 "its end. Where its machine is gone for good, end that process of this host"
