@@ -57,6 +57,29 @@ def test_a_missing_command_is_named() -> None:
         LocalRunner().run(("no-such-command",))
 
 
+HOST = LocalRunner("host")
+BAD_WORDS = [("true", "a\0b"), ("true", "\ud800"), ("true", "x" * 3_000_000), ("/",)]
+
+
+@pytest.mark.parametrize("argv", BAD_WORDS)
+def test_a_command_that_cannot_be_started_is_an_error_of_a_few_lines(argv: tuple[str, ...]) -> None:
+    for start in (HOST.run, HOST.start):
+        with pytest.raises(CommandError, match=r"^host: cannot run ") as caught:
+            start(argv)
+        assert len(str(caught.value)) < 400
+        assert str(caught.value).isprintable()
+
+
+def test_any_bytes_that_were_read_as_text_are_a_command_s_stdin() -> None:
+    text = bytes(range(256)).decode(errors="surrogateescape")
+
+    assert HOST.run(("od", "-An", "-v", "-tu1"), stdin=text).stdout.split() == [
+        str(byte) for byte in range(256)
+    ]
+    with pytest.raises(CommandError, match=r"host: cannot run cat: its stdin: .*surrogates"):
+        HOST.run(("cat",), stdin="\ud800")
+
+
 def test_a_command_that_outlives_its_deadline_is_killed(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
 
@@ -94,6 +117,9 @@ def test_put_copies_a_file(tmp_path: Path) -> None:
     LocalRunner().put(tmp_path / "here", str(tmp_path / "there"))
 
     assert (tmp_path / "there").read_bytes() == b"\x00data"
+    for bad in (tmp_path / "none", Path("a\0b")):
+        with pytest.raises(CommandError, match=r"^localhost: cannot copy .* to /there: "):
+            LocalRunner().put(bad, "/there")
 
 
 def test_write_text_and_read_text_are_each_other_s_inverse(tmp_path: Path) -> None:

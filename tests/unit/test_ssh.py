@@ -248,6 +248,32 @@ def test_a_file_is_copied_with_its_permissions(host: SshRunner, tmp_path: Path) 
         host.put(tmp_path / "none", f"{tmp_path}/t")
 
 
+BAD_WORDS = [("true", "a\0b"), ("true", "\ud800"), ("true", "x" * 3_000_000)]
+
+
+@pytest.mark.parametrize("argv", BAD_WORDS)
+def test_a_command_that_cannot_be_started_is_an_error_of_a_few_lines(
+    host: SshRunner, argv: tuple[str, ...]
+) -> None:
+    for start in (host.run, host.start):
+        with pytest.raises(CommandError, match=r"^host: cannot run ") as caught:
+            start(argv)
+        assert len(str(caught.value)) < 400
+        assert str(caught.value).isprintable()
+
+
+def test_any_bytes_that_were_read_as_text_are_a_command_s_stdin(host: SshRunner) -> None:
+    text = bytes(range(256)).decode(errors="surrogateescape")
+
+    assert host.run(("od", "-An", "-v", "-tu1"), stdin=text).stdout.split() == [
+        str(byte) for byte in range(256)
+    ]
+    with pytest.raises(CommandError, match=r"host: cannot run cat: its stdin: .*surrogates"):
+        host.run(("cat",), stdin="\ud800")
+    with pytest.raises(CommandError, match="cannot copy"):
+        host.put(Path("a\0b"), "/none")
+
+
 SHELLS = ("sh", "bash", "dash", "zsh", "fish", "tcsh")
 
 

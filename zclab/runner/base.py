@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from zclab.errors import CommandError
+from zclab.outside import LONGEST_SHOWN, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +186,24 @@ def wait_until(
         if time.monotonic() >= end:
             raise CommandError(f"waited {deadline_s:g} s in vain: {what}")
         time.sleep(interval_s)
+
+
+def encoded(where: str, argv: Sequence[str], stdin: str) -> bytes:
+    """Return a command's stdin as bytes, which decoding with surrogateescape made text of.
+
+    Raises CommandError where it is text that nothing was decoded to.
+    """
+    try:
+        return stdin.encode(errors="surrogateescape")
+    except UnicodeEncodeError as exc:
+        raise CommandError(not_run(where, argv, f"its stdin: {exc}")) from exc
+
+
+def not_run(where: str, argv: Sequence[str], why: object) -> str:
+    """Return the message for a command that could not be started, of which it has the beginning."""
+    words = shlex.join(argv)
+    shown = words if len(words) <= LONGEST_SHOWN else f"{words[:LONGEST_SHOWN]}…"
+    return f"{where}: cannot run {printable(shown)}: {why}"
 
 
 def timed_out(where: str, argv: Sequence[str], timeout_s: float) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from zclab.errors import CommandError
-from zclab.runner.base import Needs, Process, Result, timed_out
+from zclab.runner.base import Needs, Process, Result, encoded, not_run, timed_out
 
 
 class LocalRunner:
@@ -30,9 +30,10 @@ class LocalRunner:
         self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60, check: bool = True
     ) -> Result:
         """See Runner."""
+        data = encoded(self.where, argv, stdin)
         with self._popen(argv, stdin=subprocess.PIPE) as process:
             try:
-                stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+                stdout, stderr = process.communicate(data, timeout=timeout_s)
             except subprocess.TimeoutExpired as exc:
                 raise CommandError(timed_out(self.where, argv, timeout_s)) from exc
             finally:
@@ -42,8 +43,8 @@ class LocalRunner:
             where=self.where,
             argv=tuple(argv),
             exit_status=process.returncode,
-            stdout=stdout,
-            stderr=stderr,
+            stdout=stdout.decode(errors="replace"),
+            stderr=stderr.decode(errors="replace"),
         )
         return result.check() if check else result
 
@@ -60,13 +61,16 @@ class LocalRunner:
 
     def put(self, local: Path, remote: str) -> None:
         """See Runner."""
-        shutil.copyfile(local, remote)
+        try:
+            shutil.copyfile(local, remote)
+        except (OSError, ValueError) as exc:
+            raise CommandError(f"{self.where}: cannot copy {local} to {remote}: {exc}") from exc
 
     def close(self) -> None:
         """See Runner."""
         self._needs.clear()
 
-    def _popen(self, argv: Sequence[str], *, stdin: int) -> subprocess.Popen[str]:
+    def _popen(self, argv: Sequence[str], *, stdin: int) -> subprocess.Popen[bytes]:
         self._needs.check()
         try:
             return subprocess.Popen(
@@ -74,12 +78,12 @@ class LocalRunner:
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
                 start_new_session=True,
             )
         except FileNotFoundError as exc:
             raise CommandError(f"{self.where}: {argv[0]}: not installed") from exc
+        except (OSError, ValueError) as exc:  # no right to, too long, a NUL in a word
+            raise CommandError(not_run(self.where, argv, exc)) from exc
 
 
 class _Local:
@@ -89,7 +93,7 @@ class _Local:
         self,
         where: str,
         argv: tuple[str, ...],
-        process: subprocess.Popen[str],
+        process: subprocess.Popen[bytes],
         on_output: Callable[[str], None] | None,
         needs: Needs,
     ) -> None:
@@ -137,7 +141,7 @@ class _Local:
         """See Process."""
         self._needs.add(self, lambda: self._process.poll() is not None, why)
 
-    def _read(self, stream: IO[str], parts: list[str]) -> None:
+    def _read(self, stream: IO[bytes], parts: list[str]) -> None:
         with stream:
             while text := os.read(stream.fileno(), 1 << 16).decode(errors="replace"):
                 parts.append(text)
@@ -145,7 +149,7 @@ class _Local:
                     self._on_output(text)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process with all that it started in its session."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

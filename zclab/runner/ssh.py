@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from zclab.errors import CommandError
-from zclab.runner.base import Needs, Process, Result, timed_out
+from zclab.runner.base import Needs, Process, Result, encoded, not_run, timed_out
 from zclab.runner.far import Stream, far_command, read
 from zclab.runner.master import SSH_FAILED, Master, new_mark
 
@@ -68,7 +68,7 @@ class SshRunner:
     ) -> Result:
         """See Runner."""
         with tempfile.TemporaryFile() as file:
-            file.write(stdin.encode())
+            file.write(encoded(self.where, argv, stdin))
             file.seek(0)
             result = self._run(argv, stdin=file, timeout_s=timeout_s)
         return result.check() if check else result
@@ -93,7 +93,7 @@ class SshRunner:
                 mode = f"{os.fstat(file.fileno()).st_mode & 0o777:o}"
                 argv = ("sh", "-c", _PUT, remote, mode)
                 self._run(argv, stdin=file, timeout_s=PUT_TIMEOUT_S).check()
-        except (OSError, CommandError) as exc:
+        except (OSError, ValueError, CommandError) as exc:
             raise CommandError(f"{self.where}: cannot copy {local} to {remote}: {exc}") from exc
 
     def close(self) -> None:
@@ -200,6 +200,8 @@ class _Command:
         self._master = master
         self._argv = argv
         self._reader: threading.Thread | None = None
+        if any("\0" in word for word in argv):
+            raise CommandError(not_run(runner.where, argv, "no word can have a NUL"))
         mark = new_mark()
         script = _COMMAND.format(mark=mark, command=shlex.join(argv))
         try:
@@ -211,7 +213,7 @@ class _Command:
                 start_new_session=True,
             )
         except (OSError, ValueError) as exc:
-            raise CommandError(f"{runner.where}: cannot run {shlex.join(argv)}: {exc}") from exc
+            raise CommandError(not_run(runner.where, argv, exc)) from exc
         self._stdout = Stream(cast("IO[bytes]", self._process.stdout), mark, on_output)
         self._stderr = Stream(cast("IO[bytes]", self._process.stderr), mark)
 
@@ -228,8 +230,8 @@ class _Command:
         words = " ".join((self._stdout.before + self._stderr.before).split())
         if "open refused" in words:
             words += "; its sshd has a low MaxSessions: zclab takes up to 10 at a time"
-        what = f"{self._runner.where}: cannot run {shlex.join(self._argv)}"
-        raise CommandError(f"{what}: {words or 'the far shell said nothing'}")
+        words = words or "the far shell said nothing"
+        raise CommandError(not_run(self._runner.where, self._argv, words))
 
     def follow(self) -> None:
         """Have a thread read what is printed."""
