@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from zclab.errors import CommandError
-from zclab.runner import LocalRunner, NetnsRunner, Result, read_text, wait_until, write_text
+from zclab.runner import LocalRunner, NetnsRunner, Result, local, read_text, wait_until, write_text
 from zclab.testing import FakeRunner
 
 
@@ -109,6 +111,42 @@ def test_a_started_command_can_be_stopped(tmp_path: Path) -> None:
 
     wait_until(lambda: not alive(pid), what="end of sleep", deadline_s=5)
     assert not process.wait().ok
+
+
+DAEMON = 'setsid sleep 60 & echo $! >> "$0"; '
+"""It is in no session that ends with its caller's, and has its caller's outputs."""
+
+
+@pytest.fixture
+def daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Have a file for the PIDs of daemons, which end with the test."""
+    monkeypatch.setattr(local, "STOP_DEADLINE_S", 0.5)
+    yield tmp_path / "daemons"
+    for pid in (tmp_path / "daemons").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_wait_ends_in_time_whoever_keeps_the_outputs_open(daemons: Path) -> None:
+    argv = ("sh", "-c", DAEMON, str(daemons))
+    start = time.monotonic()
+
+    with pytest.raises(CommandError, match=r"no end within 0\.5 s"):
+        LocalRunner().start(argv).wait(timeout_s=0.5)
+    with pytest.raises(CommandError, match=r"no end within 0\.5 s"):
+        LocalRunner().run(argv, timeout_s=0.5)
+
+    assert time.monotonic() - start < 30
+
+
+def test_a_stop_ends_in_time_whoever_keeps_the_outputs_open(daemons: Path) -> None:
+    process = LocalRunner().start(("sh", "-c", f"{DAEMON} exec sleep 60", str(daemons)))
+    daemon = pid_in(daemons)
+    wait_until(lambda: os.getsid(daemon) == daemon, what="its own session", deadline_s=5)
+    start = time.monotonic()
+
+    process.stop()
+
+    assert time.monotonic() - start < 30
 
 
 def test_put_copies_a_file(tmp_path: Path) -> None:

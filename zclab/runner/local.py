@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,11 @@ from typing import IO
 
 from zclab.errors import CommandError
 from zclab.runner.base import Needs, Process, Result, encoded, not_run, timed_out
+
+STOP_DEADLINE_S = 5
+"""How long the end of a killed command may take. What it has put into a session of its own is not
+killed, and may keep its outputs open.
+"""
 
 
 class LocalRunner:
@@ -31,14 +37,16 @@ class LocalRunner:
     ) -> Result:
         """See Runner."""
         data = encoded(self.where, argv, stdin)
-        with self._popen(argv, stdin=subprocess.PIPE) as process:
-            try:
-                stdout, stderr = process.communicate(data, timeout=timeout_s)
-            except subprocess.TimeoutExpired as exc:
-                raise CommandError(timed_out(self.where, argv, timeout_s)) from exc
-            finally:
-                if process.returncode is None:
-                    _kill(process)
+        process = self._popen(argv, stdin=subprocess.PIPE)
+        try:
+            stdout, stderr = process.communicate(data, timeout=timeout_s)
+        except subprocess.TimeoutExpired as exc:
+            raise CommandError(timed_out(self.where, argv, timeout_s)) from exc
+        finally:
+            if process.returncode is None:
+                _kill(process)
+            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+                pipe.close()
         result = Result(
             where=self.where,
             argv=tuple(argv),
@@ -112,13 +120,13 @@ class _Local:
 
     def wait(self, *, timeout_s: float = 60) -> Result:
         """See Process."""
-        try:
-            exit_status = self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+        end = time.monotonic() + timeout_s
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        exit_status = self._process.returncode
+        if exit_status is None or not self._read_all(end):
             self.stop()
-            raise CommandError(timed_out(self._where, self._argv, timeout_s)) from None
-        for reader in self._readers:
-            reader.join()
+            raise CommandError(timed_out(self._where, self._argv, timeout_s))
         stdout, stderr = ("".join(parts) for parts in self._outputs)
         return Result(
             where=self._where,
@@ -134,12 +142,17 @@ class _Local:
         _kill(self._process)
         if self._process.stdin:
             self._process.stdin.close()
-        for reader in self._readers:
-            reader.join()
+        self._read_all(time.monotonic() + STOP_DEADLINE_S)
 
     def need(self, why: str) -> None:
         """See Process."""
         self._needs.add(self, lambda: self._process.poll() is not None, why)
+
+    def _read_all(self, end: float) -> bool:
+        """Tell whether the outputs have ended by the time ``end``."""
+        for reader in self._readers:
+            reader.join(max(0, end - time.monotonic()))
+        return not any(reader.is_alive() for reader in self._readers)
 
     def _read(self, stream: IO[bytes], parts: list[str]) -> None:
         with stream:
@@ -150,7 +163,8 @@ class _Local:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all that it started in its session."""
-    with suppress(ProcessLookupError):
+    """End a process with all that it started in its session; of another user's nothing is."""
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_DEADLINE_S)
