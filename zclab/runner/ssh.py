@@ -60,8 +60,7 @@ class SshRunner:
 
     def connect(self) -> None:
         """Open the connection, or raise CommandError that says why it cannot be."""
-        self._check_needs()
-        self.connected()
+        self._connected_with_needs()
 
     def run(
         self, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60, check: bool = True
@@ -114,9 +113,8 @@ class SshRunner:
         Without an answer for ANSWER_TIMEOUT_S, the connection is given up; a caller that waits for
         ``answer_s`` only, leaves it open. Such a one ends a command, so it needs nothing.
         """
-        if answer_s is None:
-            self._check_needs()
-        command = _Command(self, self.connected(), tuple(argv), self._prefix, stdin, on_output)
+        master = self._connected_with_needs() if answer_s is None else self.connected()
+        command = _Command(self, master, tuple(argv), self._prefix, stdin, on_output)
         try:
             if answer_s is None:
                 command.begin(ANSWER_TIMEOUT_S, on_silence=self._give_up)
@@ -130,6 +128,13 @@ class SshRunner:
     def lost(self, argv: Sequence[str], why: str) -> str:
         """Return the message for a command whose connection ended before it did."""
         return f"{self.where}: lost while running {shlex.join(argv)}: {why}"
+
+    def _connected_with_needs(self) -> Master:
+        """Return the connection, which may end, and be another, between the first look and it."""
+        self._check_needs()
+        master = self.connected()
+        self._check_needs()
+        return master
 
     def _check_needs(self) -> None:
         if self._gateway is not None:
