@@ -17,7 +17,7 @@ from zclab.cli import check_range
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError
 from zclab.experiment import bench
-from zclab.paths import user_path
+from zclab.paths import is_file, is_folder, is_there, user_path, user_paths
 from zclab.recorded import Plan
 from zclab.report import terminal
 from zclab.store import RUNS
@@ -46,16 +46,15 @@ def kernel_of(option: str, text: str) -> Iterator[Kernel]:
     if text in {"ours", "none"}:
         yield Kernel(source="", series="" if text == "ours" else "none")
         return
-    whole = user_path(text, option)
-    paths = [whole] if whole.exists() else [user_path(part, option) for part in text.split(",")]
-    if paths[0].is_dir() and len(paths) == 1:
-        if all((paths[0] / name).exists() for name in TREE_FILES):
+    paths = user_paths(text, option)
+    if len(paths) == 1 and is_folder(paths[0]):
+        if all(is_there(paths[0] / name) for name in TREE_FILES):
             yield Kernel(source=str(paths[0]), series="none")
             return
-        if (paths[0] / SERIES_FILE).is_file() or any(paths[0].glob("*.patch")):
+        if is_file(paths[0] / SERIES_FILE) or any(paths[0].glob("*.patch")):
             yield Kernel(source="", series=str(paths[0]))
             return
-    elif all(path.is_file() for path in paths):
+    elif all(is_file(path) for path in paths):
         with tempfile.TemporaryDirectory(prefix="zclab-series-") as folder:
             series = Path(folder) / "series"
             with_more(PATCHES, paths, series)

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from zclab.errors import ConfigError
 from zclab.labfile import Document, dotted
 from zclab.model import Emulator, Lab, Value
+from zclab.paths import is_file, is_there
 from zclab.strict import allowed, find, found, parse, schema_at, yaml_names
 
 LABS = Path(__file__).resolve().parent.parent / "labs"
@@ -58,11 +59,14 @@ def _unreadable(name: str, *, or_public: bool) -> str:
         path = Path(name).expanduser()
     except RuntimeError:
         return "allowed: a file; that user has no home"
-    if not path.is_file() and not (or_public and Path(f"{path}.pub").is_file()):
-        return "allowed: a file; there is none"
+    try:
+        if not is_file(path) and not (or_public and is_file(Path(f"{path}.pub"))):
+            return "allowed: a file; there is none"
+    except ConfigError as exc:
+        return f"allowed: a file; {exc}"
     if "\n" in name or "${" in name:
         return "allowed: a name without newlines and ${, which ssh cannot be told of"
-    return "" if not path.exists() or os.access(path, os.R_OK) else "allowed: a file to be read"
+    return "" if not is_there(path) or os.access(path, os.R_OK) else "allowed: a file to be read"
 
 
 def _note_useless(document: Document) -> None:

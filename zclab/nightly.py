@@ -24,6 +24,7 @@ from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab
 from zclab.offline import problem_of
 from zclab.outside import printable
+from zclab.paths import is_there
 from zclab.recorded import KernelOptions, Plan
 from zclab.report.junit import write_junit
 from zclab.report.markdown import summary
@@ -96,7 +97,7 @@ def nightly(
     note, worse = verdict.note, verdict.problem
     if isinstance(worse, LabError):  # virtual time that is not exact is no baseline either
         incomplete = incomplete or worse
-    if options.update_baseline or not options.baseline_file.exists():
+    if options.update_baseline or not is_there(options.baseline_file):
         note = " ".join(filter(None, (note, _adopt(results, options.baseline_file, incomplete))))
         worse = None
     verdict = Verdict(
@@ -121,7 +122,7 @@ def _incomplete(plan: Plan, results: Results) -> ZclabError | None:
 def _verdict(results: Results, options: Options, rules: Gates) -> Verdict:
     """Compare a night with the baseline, where there is one that it can be compared with."""
     file = options.baseline_file
-    if not file.exists():
+    if not is_there(file):
         return Verdict(note=f"There was no baseline ({file}) to compare with.")
     try:
         baseline = load(file)

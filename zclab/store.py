@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from zclab.errors import ConfigError, ParseError
 from zclab.model import Clock
 from zclab.outside import encoded, printable, quoted
+from zclab.paths import is_folder
 from zclab.results import Dimensions, Provenance, Results, Resumed, RunInfo, Sample, Trial
 
 RUNS = Path("runs")
@@ -181,7 +182,7 @@ def load(path: Path) -> Results:
     Raises ConfigError that names the file and everything that is wrong with it, by key path. A
     sample without a value, which zclab once wrote for nan, makes its trial a failed one.
     """
-    file = path / RESULTS_FILE if path.is_dir() else path
+    file = path / RESULTS_FILE if is_folder(path) else path
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as exc:

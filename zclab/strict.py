@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from zclab.errors import ConfigError
 from zclab.labfile import LONGEST_SHOWN, Document, KeyPath, shown_path
 from zclab.model import COLLECTING, Value
-from zclab.paths import user_path
+from zclab.paths import is_file, user_path
 
 Model = TypeVar("Model", bound=Value)
 
@@ -29,7 +29,7 @@ def find(name_or_path: str, *, folder: Path, kind: str) -> Path:
     else:
         path = folder / f"{name_or_path}.yaml"
         missing = f"no {kind} '{name_or_path}'{did_you_mean(name_or_path, names)}"
-    if not path.is_file():
+    if not is_file(path):
         there_are = ", ".join(names) or "none"
         raise ConfigError(f"{missing}; {kind}s in {shown_path(folder)}/: {there_are}")
     return path

@@ -376,6 +376,15 @@ def test_a_file_for_ssh_that_is_not_there_is_told_at_once(
         assert error_of(text) == f"my-lab.yaml:{line}: {wanted}"
 
 
+def test_a_file_for_ssh_whose_name_is_too_long_is_told_with_its_line() -> None:
+    text = SSH.replace("address: lab1\n", f"address: lab1\n  identity_file: /{'x' * 300}\n")
+
+    told = error_of(text)
+
+    assert told.startswith("my-lab.yaml:4: host.identity_file: found '/xxx")
+    assert told.endswith("cannot be looked at: File name too long")
+
+
 def test_of_a_key_that_is_in_an_agent_only_the_public_half_does(here: Path) -> None:
     (here / "key.pub").touch()
     text = SSH.replace("address: lab1\n", f"address: lab1\n  identity_file: {here}/key\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ from zclab.config import load_lab
 from zclab.errors import ConfigError
 from zclab.gates import load_gates
 from zclab.lab import emulated
-from zclab.paths import user_path
+from zclab.paths import is_file, is_folder, is_there, user_path, user_paths
 from zclab.recorded import KernelOptions, Plan
 from zclab.simulated import SimulatedRun
-from zclab.store import RESULTS_FILE
+from zclab.store import RESULTS_FILE, load
 from zclab.suite import load_suite
 
 NOBODY = "~no-such-user/x"
@@ -97,7 +99,7 @@ def report(text: str) -> None:
     offline.report(text, baseline_mode="vhost", gates="", html="", md="")
 
 
-@pytest.mark.parametrize(
+EACH_OPTION = pytest.mark.parametrize(
     ("taken", "named"),
     [
         (cache_of, "ZCLAB_CACHE"),
@@ -116,11 +118,88 @@ def report(text: str) -> None:
         (lambda text: offline.trend(text, gates="", html=""), "--folder"),
     ],
 )
+
+
+@EACH_OPTION
 def test_a_user_who_does_not_exist_is_an_error_of_ours(
     taken: Callable[[str], object], named: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"{named}: {NOBODY}: no home directory is known"):
         taken(NOBODY)
+
+
+@EACH_OPTION
+def test_a_path_that_cannot_be_looked_at_is_an_error_of_ours(
+    taken: Callable[[str], object], named: str, tmp_path: Path
+) -> None:
+    """As the option of another user's folder, or a list that was joined the wrong way, is."""
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+
+    with pytest.raises(ConfigError, match=f"{named}: /x*…: cannot be looked at: File name too"):
+        taken(f"/{'x' * 300}")
+    with pytest.raises(ConfigError, match=f"{named}: .*/circle/x: .*: Too many levels of symbolic"):
+        taken(f"{circle}/x")
+    with forbidden(tmp_path / "theirs") as theirs:
+        shown = f"{named}: {theirs}/x/y: cannot be looked at: Permission denied"
+        with pytest.raises(ConfigError, match=shown):
+            taken(f"{theirs}/x/y")
+
+
+@contextmanager
+def forbidden(folder: Path) -> Iterator[Path]:
+    """Have a folder that this user, if need be another one than root, may not search."""
+    folder.mkdir(mode=0)
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if was_root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+def test_a_name_in_a_folder_that_may_not_be_searched_is_an_error_of_ours(short_path: Path) -> None:
+    short_path.chmod(0o755)
+    with forbidden(short_path / "theirs") as theirs:
+        with pytest.raises(ConfigError, match=r"theirs/results\.json: Permission denied"):
+            load(theirs)
+        with (
+            pytest.raises(ConfigError, match="theirs/Kconfig: cannot be looked at: Permission"),
+            ab.kernel_of("--head", str(theirs)),
+        ):
+            pass
+
+
+def test_a_path_with_a_character_that_none_can_have_is_an_error_of_ours() -> None:
+    for look in (is_there, is_file, is_folder, lambda path: user_path(path, "--out")):
+        with pytest.raises(ConfigError, match="no path can have a NUL character"):
+            look(Path("a\0b"))
+
+
+def test_a_list_of_paths_may_be_longer_than_a_name(tmp_path: Path) -> None:
+    parts = [str(tmp_path / f"{number:04}.patch") for number in range(60)]
+
+    assert user_paths(",".join(parts), "--head") == [Path(part) for part in parts]
+
+
+def test_one_path_may_have_commas(home: Path) -> None:
+    (home / "a,b.patch").touch()
+
+    assert user_paths("~/a,b.patch", "--head") == [home / "a,b.patch"]
+    assert user_paths("~/a,c.patch", "--head") == [home / "a", Path("c.patch")]
+
+
+def test_what_is_at_a_path_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nothing")
+    asked = [tmp_path / name for name in ("", "file", "file/x", "none", "dangling")]
+
+    assert [is_there(path) for path in asked] == [True, True, False, False, False]
+    assert [is_folder(path) for path in asked] == [True, False, False, False, False]
+    assert [is_file(path) for path in asked] == [False, True, False, False, False]
 
 
 def test_a_path_without_a_tilde_stays_as_it_is() -> None:
