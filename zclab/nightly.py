@@ -26,7 +26,7 @@ from zclab.offline import problem_of
 from zclab.outside import printable
 from zclab.paths import is_there
 from zclab.recorded import KernelOptions, Plan
-from zclab.report.junit import write_junit
+from zclab.report.junit import junit
 from zclab.report.markdown import summary
 from zclab.report.page import page
 from zclab.report.terminal import render_comparison
@@ -152,13 +152,8 @@ def _write(results: Results, run: Path, verdict: Verdict, options: Options, rule
     replace(folder / SUMMARY, text)
     for place in (folder, run):
         replace(place / PAGE, html)
-    write_junit(
-        folder / JUNIT,
-        judged,
-        name=f"{results.run.id} against {against or 'no baseline'}",
-        trials=results.trials,
-        problem=problem,
-    )
+    name = f"{results.run.id} against {against or 'no baseline'}"
+    replace(folder / JUNIT, junit(judged, name=name, trials=results.trials, problem=problem))
     if judged:
         out.print(render_comparison(judged, against))
     if verdict.note:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from zclab.bench.plan import select_modes
@@ -13,14 +12,15 @@ from zclab.errors import ConfigError, GateError, TrialError, ZclabError
 from zclab.gates import Gates, default_gates, load_gates
 from zclab.judge import Judged
 from zclab.model import Clock, ModeName
-from zclab.paths import user_path
+from zclab.paths import is_file, is_folder, is_there, user_path
 from zclab.profiles import CellMovements, movements
-from zclab.report.junit import write_junit
+from zclab.recorded import PLAN_FILE
+from zclab.report.junit import junit as junit_of
 from zclab.report.markdown import markdown, markdown_comparison
 from zclab.report.page import page
 from zclab.report.terminal import render, render_comparison
 from zclab.report.trending import render_trend, trend_page
-from zclab.store import load
+from zclab.store import RAW, RESULTS_FILE, load, replace, run_folder
 from zclab.trend import FEWEST_RUNS, comparable_with_last, histories, load_runs
 
 PAGE_FILE = "report.html"
@@ -32,20 +32,21 @@ def report(
 ) -> None:
     """Print the report of a run and write its page, by default into the run's folder.
 
-    ``details`` adds every counter of the evidence, and all that the figures were made with.
+    Of results that lie anywhere, a page is written only where ``html`` says. ``details`` adds every
+    counter of the evidence, and all that the figures were made with.
     """
     path = user_path(run, "--run")
-    results = load(path)
-    folder = path if path.is_dir() else path.parent
+    results, folder = load(path), run_folder(path)
     base, rules = _mode(baseline_mode), _gates(gates, results.run.clock)
+    places = _places([path], html=html or (str(folder / PAGE_FILE) if folder else ""), markdown=md)
     out.print(render(results, baseline=base, gates=rules, details=details))
-    written = user_path(html, "--html") if html else folder / PAGE_FILE
-    _write("--html", written, page(results, folder=folder, baseline=base, gates=rules))
-    if md:
-        _write(
-            "--markdown", user_path(md, "--markdown"), markdown(results, baseline=base, gates=rules)
-        )
-    out.print(f"page: {written}")
+    if file := places.get("markdown"):
+        _write("--markdown", file, markdown(results, baseline=base, gates=rules))
+    if file := places.get("html"):
+        _write("--html", file, page(results, folder=folder, baseline=base, gates=rules))
+        out.print(f"page: {file}")
+    else:
+        out.print(f"{path} is in no run's folder: --html=FILE writes the page")
 
 
 def compare(
@@ -63,8 +64,10 @@ def compare(
     path = user_path(run, "--run")
     results = load(path)
     rules = _gates(gates, results.run.clock)
+    bases = [user_path(name, "--baseline") for name in baselines]
+    places = _places([path, *bases], junit=junit, html=html, markdown=md)
     if baselines:
-        theirs = [load(user_path(name, "--baseline")) for name in baselines]
+        theirs = [load(base) for base in bases]
         judged = between(results, theirs, rules, allow=allow)
         against = " and ".join(other.run.id for other in theirs)
     else:
@@ -76,19 +79,15 @@ def compare(
             f"figures with --baseline-mode, not {against}"
         )
     out.print(render_comparison(judged, against))
-    if junit:
-        file = user_path(junit, "--junit")
-        with _written("--junit", file):
-            write_junit(file, judged, name=f"{results.run.id} against {against}")
-    if md:
-        _write("--markdown", user_path(md, "--markdown"), markdown_comparison(judged, against))
-    if html:
-        folder = path if path.is_dir() else path.parent
-        _write(
-            "--html",
-            user_path(html, "--html"),
-            page(results, folder=folder, gates=rules, comparison=judged, against=against),
-        )
+    if file := places.get("junit"):
+        name = f"{results.run.id} against {against}"
+        _write("--junit", file, junit_of(judged, name=name))
+    if file := places.get("markdown"):
+        _write("--markdown", file, markdown_comparison(judged, against))
+    if file := places.get("html"):
+        folder = run_folder(path)
+        text = page(results, folder=folder, gates=rules, comparison=judged, against=against)
+        _write("--html", file, text)
     if problem := problem_of(judged, against):
         raise problem
 
@@ -102,16 +101,18 @@ def profile_movements(base: str, head: str) -> tuple[CellMovements, ...]:
 def trend(folder: str, *, gates: str, html: str) -> None:
     """Say which figures moved in a folder of runs and between which two, and draw them all."""
     place = user_path(folder, "--folder")
-    runs, left_out = comparable_with_last(load_runs(place))
+    places = _places([], html=html or str(place / TREND_FILE))
+    whole, unread = load_runs(place)
+    runs, unlike = comparable_with_last(whole)
+    left_out = (*unread, *unlike)
     found = histories(runs, _gates(gates, runs[-1].run.clock))
     for reason in left_out:
         out.print(reason, style="yellow")
     if len(runs) < FEWEST_RUNS:
         out.print(f"{len(runs)} runs are no trend yet; it takes {FEWEST_RUNS}", style="yellow")
     out.print(render_trend(found, runs))
-    written = user_path(html, "--html") if html else place / TREND_FILE
-    _write("--html", written, trend_page(found, runs, left_out))
-    out.print(f"page: {written}")
+    _write("--html", places["html"], trend_page(found, runs, left_out))
+    out.print(f"page: {places['html']}")
 
 
 def problem_of(judged: Sequence[Judged], against: str) -> ZclabError | None:
@@ -132,16 +133,51 @@ def _gates(name: str, clock: Clock) -> Gates:
     return load_gates(name) if name else default_gates(clock)
 
 
+def _places(inputs: Sequence[Path], **options: str) -> dict[str, Path]:
+    """Return where the files of options go, by option; those with no text were not given.
+
+    Raises ConfigError for a place that has one of the ``inputs``, or anything else that a run is
+    made of, and for one that two options name.
+    """
+    taken = {path.resolve(): "what is read" for path in inputs}
+    found = {}
+    for option, text in options.items():
+        if not text:
+            continue
+        path = user_path(text, f"--{option}")
+        if is_folder(path):
+            raise ConfigError(f"--{option}: cannot write {path}: Is a directory; name a file in it")
+        if is_there(path) and not is_file(path):  # a pipe or a device, which takes any number
+            found[option] = path
+            continue
+        file = path.resolve()
+        if what := "part of a run" if _is_of_a_run(file) else taken.get(file):
+            raise ConfigError(f"--{option}: {path} is {what}, and stays; name another file")
+        taken[file] = f"what --{option} writes"
+        found[option] = path
+    return found
+
+
+def _is_of_a_run(file: Path) -> bool:
+    """Tell whether a file is, or would be, one that results are made of or kept in."""
+    own = {RESULTS_FILE, PLAN_FILE, RAW}
+    return any(
+        file.relative_to(folder).parts[0] in own and is_file(folder / RESULTS_FILE)
+        for folder in file.parents
+    )
+
+
 def _write(option: str, path: Path, text: str) -> None:
-    with _written(option, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    """Write a file as a whole or not at all; ConfigError names the option where it cannot be.
 
-
-@contextmanager
-def _written(option: str, path: Path) -> Iterator[None]:
-    """Turn an OSError into a ConfigError that names the option whose file cannot be written."""
+    A link stays one. Nothing takes the place of a pipe or a device, such as /dev/stdout.
+    """
     try:
-        yield
+        if is_there(path) and not is_file(path):
+            path.write_text(text, encoding="utf-8")
+            return
+        file = path.resolve()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace(file, text)
     except OSError as exc:
         raise ConfigError(f"{option}: cannot write {path}: {exc.strerror}") from exc

@@ -14,6 +14,7 @@ import re
 import secrets
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -196,6 +197,16 @@ def load(path: Path) -> Results:
         return explain(file, Results, _without_empty_samples(text))
 
 
+def run_folder(path: Path) -> Path | None:
+    """Return the folder of the run that load() reads; None for a file that is in no run's folder.
+
+    Such a file may lie anywhere, among what has nothing to do with it.
+    """
+    if is_folder(path):
+        return path
+    return path.parent if path.name == RESULTS_FILE else None
+
+
 def _without_empty_samples(text: str) -> str:
     """Return results with what has null for its value taken out, and those trials failed."""
     try:
@@ -287,7 +298,6 @@ def write_value(path: Path, value: BaseModel) -> None:
         try:
             type(value).model_validate_json(written.read_bytes())
         except ValidationError as exc:
-            written.unlink()
             raise ParseError("; ".join(("not stored", *_mistakes(path, exc)))) from exc
 
     try:
@@ -303,13 +313,18 @@ def replace(path: Path, text: str, *, check: Callable[[Path], object] | None = N
     The new one is called by another name until ``check`` has had a look at it.
     """
     temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if check:
-        check(temporary)
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if check:
+            check(temporary)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -22,6 +22,7 @@ from zclab.errors import ConfigError
 from zclab.gates import Gate, Gates
 from zclab.judge import measured
 from zclab.model import ModeName
+from zclab.paths import is_there
 from zclab.results import METRICS, Dimensions, Results, RunInfo
 from zclab.stats import Estimate
 from zclab.store import RESULTS_FILE, load
@@ -59,12 +60,26 @@ class History:
         return self.gate.metric
 
 
-def load_runs(folder: Path) -> tuple[Results, ...]:
-    """Return the runs below a folder, oldest first; raises ConfigError where there are none."""
-    found = [load(path) for path in sorted(folder.glob(f"*/{RESULTS_FILE}"))]
-    if not found:
-        raise ConfigError(f"{folder}: no folder in it has a {RESULTS_FILE}; name a folder of runs")
-    return tuple(sorted(found, key=lambda results: (results.run.started, results.run.id)))
+def load_runs(folder: Path) -> tuple[tuple[Results, ...], tuple[str, ...]]:
+    """Return the runs below a folder, oldest first, and why others of them cannot be read.
+
+    Raises ConfigError where there are none.
+    """
+    runs, reasons = [], []
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as exc:
+        raise ConfigError(f"{folder}: {exc.strerror}; name a folder of runs") from exc
+    for path in paths:
+        try:
+            if is_there(path / RESULTS_FILE):
+                runs.append(load(path))
+        except ConfigError as exc:
+            reasons.append(f"{path.name} is left out: {str(exc).splitlines()[0]}")
+    if not runs:
+        what = f"{folder}: no folder in it has a {RESULTS_FILE} that can be read"
+        raise ConfigError("\n".join((f"{what}; name a folder of runs", *reasons)))
+    return tuple(sorted(runs, key=lambda one: (one.run.started, one.run.id))), tuple(reasons)
 
 
 def comparable_with_last(runs: Sequence[Results]) -> tuple[tuple[Results, ...], tuple[str, ...]]:

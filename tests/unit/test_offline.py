@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +128,115 @@ def test_a_run_is_rendered_again_from_its_folder(tmp_path: Path) -> None:
     first = page.read_text()
     offline.report(f"{run}/{RESULTS_FILE}", baseline_mode="vhost", gates="", html="", md="")
     assert page.read_text() == first
+
+
+def test_of_results_that_lie_anywhere_no_page_is_written_uninvited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is a console taken that happens to lie beside them."""
+    run = simulated("run", 0.9)
+    run.add("zerocopy", {}, boot=99, status="failed", reason="oops")
+    loose = Path(stored(tmp_path / "mails", run.results)) / RESULTS_FILE
+    loose = loose.rename(loose.with_name("from-peer.json"))
+    (tmp_path / "mails" / "raw").mkdir()
+    (tmp_path / "mails" / "raw" / "my-console.log").write_text("private")
+
+    offline.report(str(loose), baseline_mode="vhost", gates="", html="", md="")
+
+    assert sorted(path.name for path in loose.parent.iterdir()) == ["from-peer.json", "raw"]
+    assert "--html=FILE writes the page" in capsys.readouterr().out
+    html = tmp_path / "page.html"
+    offline.report(str(loose), baseline_mode="vhost", gates="", html=str(html), md="")
+    with pytest.raises(GateError):
+        compare(str(loose), html=str(tmp_path / "other.html"))
+    for page in (html, tmp_path / "other.html"):
+        assert "oops" in page.read_text()
+        assert "private" not in page.read_text()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with two runs and a loose file, in which the test is."""
+    for name in ("ours", "theirs"):
+        stored(tmp_path / name, simulated(name, 1.0).results)
+        (tmp_path / name / "plan.json").write_text("{}")
+        (tmp_path / name / "raw").mkdir()
+        (tmp_path / name / "raw" / "host-console.log").write_text("login:")
+    (tmp_path / "loose.json").write_text(simulated("loose", 1.0).results.model_dump_json())
+    (tmp_path / "link").symlink_to("ours/results.json")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("ours/results.json", "theirs/results.json", "ours/raw/../plan.json", "link"),
+        *("ours/raw/host-console.log", "ours/raw/new.html", "theirs/raw/new/x.html"),
+    ],
+)
+def test_no_report_is_written_over_what_a_run_is_made_of(here: Path, place: str) -> None:
+    before = contents(here)
+
+    for option, name in (("junit", "junit"), ("html", "html"), ("md", "markdown")):
+        with pytest.raises(ConfigError, match=f"^--{name}: {place} is part of a run, and stays"):
+            compare("ours", "theirs", **{option: place})
+    for html, md in ((place, ""), ("", place)):
+        with pytest.raises(ConfigError, match=f"{place} is part of a run, and stays; name another"):
+            offline.report("ours", baseline_mode="vhost", gates="", html=html, md=md)
+    with pytest.raises(ConfigError, match=f"^--html: {place} is part of a run"):
+        offline.trend(".", gates="", html=place)
+    assert contents(here) == before
+
+
+def test_no_report_is_written_over_what_is_read_or_another_report(here: Path) -> None:
+    before = contents(here)
+
+    for run, baseline in (("ours", "loose.json"), ("loose.json", "theirs")):
+        with pytest.raises(ConfigError, match=r"^--junit: loose\.json is what is read, and stays"):
+            compare(run, baseline, junit="./loose.json")
+    with pytest.raises(ConfigError, match=r"^--html: x is what --junit writes, and stays; name an"):
+        compare("ours", "theirs", junit="x", html="x")
+    assert contents(here) == before
+
+
+def test_a_link_to_a_report_stays_one_and_a_pipe_takes_it(here: Path) -> None:
+    (here / "latest").symlink_to("page.html")
+    (here / "page.html").write_text("old")
+    os.mkfifo(here / "pipe")
+    reader = os.open(here / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    try:
+        compare("ours", "theirs", html="latest", md="pipe")
+        assert os.read(reader, 1000).startswith(b"Against theirs: ")
+    finally:
+        os.close(reader)
+
+    assert (here / "latest").is_symlink()
+    assert "Against theirs" in (here / "page.html").read_text()
+    assert (here / "pipe").is_fifo()
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(here: Path) -> None:
+    (here / "verdict.md").write_text("old")
+    before = contents(here)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+
+    try:
+        with pytest.raises(ConfigError, match=r"^--markdown: cannot write verdict.md: File too la"):
+            offline._write("--markdown", Path("verdict.md"), "x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, previous)
+
+    assert contents(here) == before
 
 
 def test_a_baseline_mode_that_was_not_run_is_an_error(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from zclab.errors import LabError
 from zclab.gates import default_gates
 from zclab.model import Clock, ModeName
 from zclab.outside import printable
-from zclab.report.junit import write_junit
+from zclab.report.junit import junit
 from zclab.report.markdown import markdown, summary
 from zclab.report.page import page
 from zclab.report.terminal import render
@@ -55,25 +55,21 @@ def words(reason: str) -> str:
 
 @settings(max_examples=150)
 @given(reason=TEXTS)
-def test_junit_is_well_formed_and_has_the_reason(tmp_path: Path, reason: str) -> None:
+def test_junit_is_well_formed_and_has_the_reason(reason: str) -> None:
     """CI drops a report that is not, just when it matters."""
-    file = tmp_path / "junit.xml"
+    xml = junit((), name=reason, trials=failed(reason).trials, problem=reason)
 
-    write_junit(file, (), name=reason, trials=failed(reason).trials, problem=reason)
-
-    suite = ET.parse(file).getroot()[0]
+    suite = ET.fromstring(xml)[0]
     (error,) = (case[0] for case in suite)
     assert str(suite.get("name")).split() == printable(reason).split()
     wanted = f"failed: {printable(reason) or 'no reason given'}"
     assert str(error.get("message")).split() == wanted.split()
 
 
-def test_junit_has_the_problem_where_no_trial_has_one(tmp_path: Path) -> None:
-    file = tmp_path / "junit.xml"
+def test_junit_has_the_problem_where_no_trial_has_one() -> None:
+    xml = junit((), name="run", problem=REASON)
 
-    write_junit(file, (), name="run", problem=REASON)
-
-    message = ET.parse(file).getroot()[0][0][0].get("message")
+    message = ET.fromstring(xml)[0][0][0].get("message")
     assert str(message).split() == printable(REASON).split()
 
 
@@ -167,6 +163,14 @@ def test_a_page_shows_what_a_console_said_without_its_control_characters(tmp_pat
 
     assert not CONTROL.search(html)
     assert "login: \\x1b[2J\\x00 \ufffd <b>" in read_page(html).shown
+
+
+def test_a_page_says_of_a_console_that_it_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "raw" / "host-console.log").mkdir(parents=True)
+
+    html = page(failed("no lease"), folder=tmp_path)
+
+    assert "cannot be read: Is a directory" in read_page(html).shown
 
 
 def test_an_error_ends_in_its_text_whatever_that_is(capsys: pytest.CaptureFixture[str]) -> None:

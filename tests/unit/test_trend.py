@@ -112,11 +112,43 @@ def test_runs_are_loaded_in_the_order_of_their_time(tmp_path: Path) -> None:
         (tmp_path / name / RESULTS_FILE).write_text(text)
     (tmp_path / "empty").mkdir()
 
-    assert [results.run.id for results in load_runs(tmp_path)] == [
-        "night-00",
-        "night-01",
-        "night-02",
+    runs, left_out = load_runs(tmp_path)
+
+    assert [results.run.id for results in runs] == ["night-00", "night-01", "night-02"]
+    assert left_out == ()
+
+
+def test_a_run_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    """One of a hundred nights that the disk was full in is no reason for no trend."""
+    texts = ("{", "", night(1, 1.0).model_dump_json(by_alias=True).replace('"wall"', '"sun"'), None)
+    for name, text in zip(("a", "b", "c", "d"), texts, strict=True):
+        (tmp_path / name).mkdir()
+        if text is None:
+            (tmp_path / name / RESULTS_FILE).mkdir()
+        else:
+            (tmp_path / name / RESULTS_FILE).write_text(text)
+    with pytest.raises(ConfigError, match=r"(?s)no folder in it .*\na is left out.*\nd is left"):
+        load_runs(tmp_path)
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / RESULTS_FILE).write_text(night(2, 1.0).model_dump_json(by_alias=True))
+
+    runs, left_out = load_runs(tmp_path)
+
+    assert [results.run.id for results in runs] == ["night-02"]
+    assert [reason.partition(f"{RESULTS_FILE}: ")[2].split(":")[0] for reason in left_out] == [
+        "Invalid JSON",
+        "Invalid JSON",
+        "run.clock",
+        "Is a directory",
     ]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    for name in ("none", "file"):
+        with pytest.raises(ConfigError, match=f"{name}: (No such file|Not a dir).*; name a folder"):
+            load_runs(tmp_path / name)
 
 
 def test_a_folder_without_runs_says_so(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
@@ -13,15 +13,10 @@ from zclab.report import words
 from zclab.results import METRICS, Trial
 
 
-def write_junit(
-    path: Path,
-    judged: Sequence[Judged],
-    *,
-    name: str,
-    trials: Sequence[Trial] = (),
-    problem: str = "",
-) -> None:
-    """Write a suite called ``name``: worse fails, missing is an error, undecided is skipped.
+def junit(
+    judged: Sequence[Judged], *, name: str, trials: Sequence[Trial] = (), problem: str = ""
+) -> str:
+    """Return a suite called ``name``: worse fails, missing is an error, undecided is skipped.
 
     Of ``trials``, those that have no valid figures are errors; so is a ``problem`` that ended it
     all, where nothing else here says so. What an XML file may not have is written as in Python.
@@ -38,8 +33,9 @@ def write_junit(
         suite.add_testcase(case)
     xml = JUnitXml("zclab compare")
     xml.add_testsuite(suite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    xml.write(str(path), pretty=True)
+    file = io.BytesIO()
+    xml.write(file, pretty=True)
+    return file.getvalue().decode("utf-8")
 
 
 def _invalid(trial: Trial) -> TestCase:

@@ -178,7 +178,10 @@ def _consoles(folder: Path) -> dict[str, str]:
     """
     found = {}
     for log in sorted((folder / "raw").glob("*console*.log")):
-        text = log.read_text(encoding="utf-8", errors="replace")
+        try:
+            text = log.read_text(encoding="utf-8", errors="replace")
+        except OSError as exc:
+            text = f"cannot be read: {exc.strerror}"
         watch = ConsoleWatch()
         report = watch.feed(f"{text}\n")
         notices = [str(notice) for notice in watch.taken()]
