@@ -416,8 +416,7 @@ def bisect(
     out: str = "",
 ) -> None:
     """Find the patch that moved a figure, in virtual time."""
-    from zclab import ab as two_kernels  # noqa: PLC0415 - scipy takes a second to import
-    from zclab import bisection  # noqa: PLC0415 - as above
+    from zclab import bisection  # noqa: PLC0415 - scipy takes a second to import
 
     options = experiment.Options(
         modes=mode or ["vhost"],
@@ -432,7 +431,7 @@ def bisect(
         experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8),
         bisection.steps_of(series=series, source=source, good=good, bad=bad),
         metric=metric,
-        out_dir=two_kernels.new_folder(out, "bisect"),
+        out_dir=out,
     )
 
 

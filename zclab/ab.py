@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from zclab.cli import check_range
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError
 from zclab.experiment import bench
+from zclab.gates import load_gates
 from zclab.paths import is_file, is_folder, is_there, user_path, user_paths
 from zclab.recorded import Plan
 from zclab.report import terminal
@@ -72,9 +73,14 @@ def ab(
     """Build and run both kernels, print both tables and what moved; GateError where it is worse."""
     if experiment.lab.clock != "virtual":
         raise ConfigError("--lab: ab compares in virtual time, which needs an emulated lab")
-    parent = new_folder(out_dir, "ab")
-    runs = {"base": parent / "base", "head": parent / "head"}
-    with kernel_of("--base", base) as one, kernel_of("--head", head) as other:
+    if gates:
+        load_gates(gates)  # a mistake in it is to come before the runs
+    with (
+        kernel_of("--base", base) as one,
+        kernel_of("--head", head) as other,
+        new_folder(out_dir, "ab") as parent,
+    ):
+        runs = {"base": parent / "base", "head": parent / "head"}
         for (side, folder), kernel in zip(runs.items(), (one, other), strict=True):
             out.print(f"{side}: {base if side == 'base' else head}")
             bench(
@@ -106,12 +112,24 @@ def profile_diff(base: str, head: str, *, shown: int = SHOWN) -> None:
         out.print(terminal.render_movements(cell, shown=shown))
 
 
-def new_folder(chosen: str, kind: str) -> Path:
-    """Return a folder for several runs: the one that was chosen, or a new one in ``runs/``."""
+@contextmanager
+def new_folder(chosen: str, kind: str) -> Iterator[Path]:
+    """Have a folder for several runs: the one that was chosen, or a new one in ``runs/``.
+
+    It goes again where nothing came to be in it. Enter it once all options are known to make sense.
+    """
     if chosen:
-        return user_path(chosen, "--out")
+        folder = user_path(chosen, "--out")
+        if is_there(folder):
+            raise ConfigError(f"--out: {folder} exists: name a new folder for the runs")
+    else:
+        try:
+            RUNS.mkdir(exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=RUNS))
+        except OSError as exc:
+            raise ConfigError(f"--out: cannot make a folder in {RUNS}: {exc.strerror}") from exc
     try:
-        RUNS.mkdir(exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=RUNS))
-    except OSError as exc:
-        raise ConfigError(f"--out: cannot make a folder in {RUNS}: {exc.strerror}") from exc
+        yield folder
+    finally:
+        with suppress(OSError):
+            folder.rmdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
 
-from zclab.ab import Kernel
+from zclab.ab import Kernel, new_folder
 from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.cache import cache_dir
 from zclab.build.kernel import PATCHES, forget
@@ -19,6 +19,7 @@ from zclab.build.variants import Commit, GitTree, first_patches, patch_names
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError, TrialError
 from zclab.experiment import bench
+from zclab.gates import measured_in
 from zclab.paths import user_path
 from zclab.recorded import Plan
 from zclab.results import METRICS
@@ -85,22 +86,20 @@ def first_bad(count: int, is_bad: Callable[[int], bool]) -> int:
 
 
 def bisect(
-    experiment: Plan, virtual: VirtualOptions, steps: Sequence[Step], *, metric: str, out_dir: Path
+    experiment: Plan, virtual: VirtualOptions, steps: Sequence[Step], *, metric: str, out_dir: str
 ) -> str:
     """Find, print and return the name of the step that moved a metric.
 
     A step is bad where its figure is nearer to the last step's than to the first's. Raises
-    ConfigError where the two are equal, or for a metric that the plan does not give.
+    ConfigError where the two are equal, or for a metric that the plan does not give once.
     """
-    if metric not in METRICS:
-        raise ConfigError(f"--metric: found {metric!r}, allowed: {', '.join(METRICS)}")
-
-    with steps_folder() as folder:
+    _check_metric(experiment, metric)
+    with new_folder(out_dir, "bisect") as runs, steps_folder() as folder:
 
         @cache
         def figure(index: int) -> float:
             step = steps[index]
-            run = out_dir / f"{index:03}"
+            run = runs / f"{index:03}"
             out.print(f"{index} of {len(steps) - 1}: {step.name}")
             kernel = step.kernel(folder)
             bench(
@@ -138,17 +137,27 @@ def steps_folder() -> Iterator[Path]:
                 forget(folder)
 
 
+def _check_metric(experiment: Plan, metric: str) -> None:
+    """Raise ConfigError for what is no metric, or not one of exactly one cell of a plan."""
+    if metric not in METRICS:
+        raise ConfigError(f"--metric: found {metric!r}, allowed: {', '.join(METRICS)}")
+    boots = [boot for part in experiment.parts for boot in part.boots]
+    found = [trial.dimensions for boot in boots for trial in boot.trials]
+    having = [one for one in found if one.workload in measured_in(metric)]
+    cells = {(one.mode, one.workload, one.direction, one.message_bytes) for one in having}
+    if len(cells) != 1:
+        raise ConfigError(
+            f"--metric {metric}: {len(cells) or 'none'} of the modes and workloads have one; "
+            f"choose one with --mode, --direction, --message-bytes and --workload, of "
+            f"{', '.join(measured_in(metric))}"
+        )
+
+
 def _mean(run: Path, metric: str) -> float:
-    """Return a metric's mean over the starts of the one cell of a run."""
+    """Return a metric's mean over the starts of the one cell of a run that has it."""
     samples = [sample for sample in load(run).samples if sample.metric == metric]
-    cells = {(s.mode, s.workload, s.direction, s.message_bytes) for s in samples}
     if not samples:
         raise TrialError(f"{run}: no figure called {metric}")
-    if len(cells) > 1:
-        raise ConfigError(
-            f"--metric {metric}: {len(cells)} modes and workloads have one; choose one with "
-            "--mode, --workload and --direction"
-        )
     return fmean(sample.value for sample in samples)
 
 

@@ -215,10 +215,18 @@ def bench(
 
     ``build`` is called once all options are known to make sense. ``kernel`` is what resume() has
     to build, and None for a run that cannot be gone on with. ``force`` takes NICs that carry
-    something. Return the run's folder.
+    something. Return the run's folder, which is gone again where ``build`` raises a ConfigError.
     """
     store = begin(experiment, virtual, kernel=kernel, out_dir=out_dir)
-    run_all(experiment, experiment, build, store, virtual, keep=keep, force=force)
+
+    def built() -> Artifacts:
+        try:
+            return build()
+        except ConfigError:
+            store.discard()
+            raise
+
+    run_all(experiment, experiment, built, store, virtual, keep=keep, force=force)
     _fail_where_bad(store.results, experiment.trials)
     return store.path
 
@@ -320,14 +328,20 @@ def run_all(
                 else:
                     _run_in_labs(todo, artifacts, store, keep=keep, force=force, progress=progress)
     finally:
-        store.arrange(in_order(whole, store.results.trials))
-        _print(store.results, store.path, table)
-        missing = whole.trials - len(store.results.trials)
-        if missing and (store.path / PLAN_FILE).exists():
-            out.print(
-                f"{missing} of {whole.trials} trials have not been run: "
-                f"`invoke run-bench --resume={store.path}` goes on there"
-            )
+        if store.path.exists():
+            _finish(store, whole, table)
+
+
+def _finish(store: RunDirectory, whole: Plan, table: GrowingTable) -> None:
+    """Put what there is in order, print it, and say how to go on where something is missing."""
+    store.arrange(in_order(whole, store.results.trials))
+    _print(store.results, store.path, table)
+    missing = whole.trials - len(store.results.trials)
+    if missing and (store.path / PLAN_FILE).exists():
+        out.print(
+            f"{missing} of {whole.trials} trials have not been run: "
+            f"`invoke run-bench --resume={store.path}` goes on there"
+        )
 
 
 def _run_in_labs(

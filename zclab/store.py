@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -164,6 +165,11 @@ class RunDirectory:
             number += 1
             free = f"{name}-{number}.log"
         return self.write_raw(free, text)
+
+    def discard(self) -> None:
+        """Remove the directory again, which create() made, where no trial has ended in it."""
+        if not self.results.trials:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _update(self, **changes: object) -> None:
         results = self.results.model_copy(update=changes)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from zclab.ab import kernel_of, new_folder
+from zclab.ab import ab, kernel_of, new_folder
 from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
+from zclab.config import load_lab
 from zclab.errors import ConfigError
+from zclab.experiment import Options, planned, virtual_options
 from zclab.profiles import Movement, movements, profile_name
 from zclab.results import Results, RunInfo, Trial
 
@@ -139,5 +141,54 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_ours(
     (tmp_path / "runs").write_text("a file")
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(ConfigError, match="--out: cannot make a folder in runs: File exists"):
-        new_folder("", "ab")
+    refused = pytest.raises(ConfigError, match="--out: cannot make a folder in runs: File exists")
+
+    with refused, new_folder("", "ab"):
+        pass
+
+
+def test_a_folder_for_runs_stays_where_something_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with new_folder("", "ab") as folder:
+        (folder / "base").mkdir()
+    with new_folder("", "ab") as empty:
+        pass
+
+    assert folder.is_dir()
+    assert not empty.exists()
+    with pytest.raises(ConfigError, match="exists: name a new folder"), new_folder("runs", "ab"):
+        pass
+
+
+@pytest.mark.parametrize("out", ["", "chosen"])
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("head", "no-such.patch", "--head: found 'no-such.patch'"),
+        ("base", "no-such.patch", "--base: found 'no-such.patch'"),
+        ("gates", "no-such", "no gate 'no-such'"),
+        ("head", "none", "set ZCLAB_STATE to a folder"),
+    ],
+)
+def test_what_is_refused_leaves_nothing_behind(
+    option: str, value: str, problem: str, out: str, nowhere: Path
+) -> None:
+    """The last is refused when it comes to building, with the folder of a run there already."""
+    plan = planned(load_lab("emulated"), Options(modes=["vhost"], workloads=["TCP_RR"]))
+    options = {"base": "ours", "head": "none", "gates": "", "out_dir": out, option: value}
+
+    with pytest.raises(ConfigError, match=problem):
+        ab(plan, virtual_options(jobs=1, profile=True, copy_bytes=8), **options)
+
+    assert [path for path in nowhere.rglob("*") if path.name != "runs"] == []
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder that the test is in, where nothing can be built."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("ZCLAB_STATE", "ZCLAB_CACHE"):
+        monkeypatch.setenv(variable, "/dev/null/x")
+    return tmp_path

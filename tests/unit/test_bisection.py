@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from zclab.bisection import commit_steps, first_bad, series_steps, steps_folder
+from zclab.bisection import bisect, commit_steps, first_bad, series_steps, steps_folder
 from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
 from zclab.build.source import checkout
+from zclab.config import load_lab
 from zclab.errors import ConfigError
+from zclab.experiment import Options, planned, virtual_options
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +188,32 @@ def test_what_was_kept_for_the_steps_goes_with_them(tree: Path, tmp_path: Path) 
     assert not folder.exists()
     assert list((tmp_path / "cache" / "work").iterdir()) == []
     assert list((tmp_path / "cache" / "checkouts").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "workloads", "problem"),
+    [
+        ("speed", ["TCP_RR"], "--metric: found 'speed', allowed: throughput_mbps, "),
+        (
+            "throughput_mbps",
+            ["TCP_RR"],
+            "--metric throughput_mbps: none of .* of TCP_STREAM$",
+        ),
+        ("cpu_nic_s", ["TCP_RR", "UDP_RR"], "--metric cpu_nic_s: 2 of the modes and workloads "),
+    ],
+)
+def test_a_metric_that_one_cell_has_is_asked_for_before_anything_is_made(
+    metric: str,
+    workloads: list[str],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = planned(load_lab("emulated"), Options(modes=["vhost"], workloads=workloads))
+    virtual = virtual_options(jobs=1, profile=False, copy_bytes=8)
+
+    with pytest.raises(ConfigError, match=problem):
+        bisect(plan, virtual, series_steps(PATCHES, "0", "1"), metric=metric, out_dir="")
+
+    assert list(tmp_path.iterdir()) == []

@@ -72,7 +72,8 @@ def test_a_run_and_what_it_is_made_of_are_below_the_home(
     assert store.path == home / "out"
     assert commands.series_folder("~/s", PATCHES) == home / "s"
     assert commands.source_folder("~/linux") == home / "linux"
-    assert ab.new_folder("~/ab", "ab") == home / "ab"
+    with ab.new_folder("~/ab", "ab") as folder:
+        assert folder == home / "ab"
     assert (cache.cache_dir(), emulated.root()) == (home / "cache", home / "state")
     assert KernelOptions.of(source="~/l", series="~/s", debug=False) == KernelOptions(
         source=str(home / "l"), series=str(home / "s")
@@ -109,7 +110,7 @@ EACH_OPTION = pytest.mark.parametrize(
         (load_gates, "gate"),
         (commands.source_folder, "--source"),
         (lambda text: commands.series_folder(text, PATCHES), "--series"),
-        (lambda text: ab.new_folder(text, "ab"), "--out"),
+        (lambda text: ab.new_folder(text, "ab").__enter__(), "--out"),
         (lambda text: ab.kernel_of("--head", text).__enter__(), "--head"),
         (lambda text: bisection.steps_of(series=text, source="", good="0", bad="1"), "--series"),
         (lambda text: bisection.steps_of(series="", source=text, good="0", bad="1"), "--source"),
