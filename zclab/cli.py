@@ -40,10 +40,14 @@ class Option(Argument):
     def set_value(self, value: Any, cast: bool = True) -> None:  # noqa: D102
         try:
             str(value).encode()
+            if value == "":  # as a script says it whose variable is not set
+                raise ValueError(value)  # noqa: TRY301 - int and float say the same of it
             super().set_value(value, cast)
         except ValueError as exc:
             shown = ascii(value) if isinstance(exc, UnicodeError) else f"'{value}'"
-            allowed = "text in UTF-8" if isinstance(exc, UnicodeError) else _KINDS[self.kind]
+            allowed = _KINDS.get(self.kind, self.help or "any text")
+            if isinstance(exc, UnicodeError):
+                allowed = "text in UTF-8"
             problem = ConfigError(f"--{self.names[0]}: found {shown}, allowed: {allowed}")
             raise Exit(f"error: {problem}", code=problem.exit_status) from exc
 
