@@ -5,11 +5,10 @@ Written to ``results.json`` by zclab.store, read back as strictly as a lab file.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from zclab.errors import ParseError
 from zclab.model import (
@@ -25,6 +24,22 @@ from zclab.outside import Shown
 
 Status = Literal["ok", "invalid", "failed"]
 
+LARGEST = 1e30
+"""Of a figure. Its square, and that of the inverse of the smallest, is a number, too."""
+
+
+def _figure(value: float) -> float:
+    if value and not 1 / LARGEST <= abs(value) <= LARGEST:  # nan is not
+        raise ValueError(f"a number, 0 or from {1 / LARGEST:g} to {LARGEST:g} in size")
+    return value
+
+
+Figure = Annotated[float, AfterValidator(_figure)]
+"""What can be reckoned with and drawn: no machine does more, or less, of anything."""
+Whole = Annotated[int, Field(ge=0, lt=1 << 63)]
+Counter = Annotated[int, Field(gt=-(1 << 64), lt=1 << 64)]
+"""A counter of a kernel, or how one changed."""
+
 
 class Dimensions(Value):
     """Everything a figure depends on by design; figures compare only where these are equal.
@@ -36,16 +51,16 @@ class Dimensions(Value):
     mode: ModeName
     workload: WorkloadName
     direction: Direction | None
-    message_bytes: int
-    mtu: int
+    message_bytes: Whole
+    mtu: Whole
     offloads: Switch
     nic: Shown
-    streams: int
+    streams: Whole
     duration_s: float
-    amount: int | None = None
-    warm_up_s: int = 0
-    boot: int
-    repetition: int
+    amount: Whole | None = None
+    warm_up_s: Whole = 0
+    boot: Whole
+    repetition: Whole
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -78,14 +93,14 @@ class Trial(Dimensions):
     status: Status
     reason: Shown | None = None
     known_from: KnownFrom | None = None
-    evidence: dict[Shown, Shown | int | float | bool | None] = Field(default_factory=dict)
+    evidence: dict[Shown, Shown | Counter | Figure | bool | None] = Field(default_factory=dict)
 
 
 class Sample(Dimensions):
     """One measured value with its unit."""
 
     metric: str
-    value: float
+    value: Figure
     unit: str
 
 
@@ -140,11 +155,13 @@ METRICS: Mapping[str, Metric] = {
 def samples(dimensions: Dimensions, figures: Mapping[str, float]) -> tuple[Sample, ...]:
     """Return one sample for each figure, keyed by the names of METRICS.
 
-    Raises ParseError for a figure that is no number: it is none of anything.
+    Raises ParseError for a figure that is no Figure: it is none of anything.
     """
     for name, value in figures.items():
-        if not math.isfinite(value):
-            raise ParseError(f"{name}: found {value}, allowed: a number")
+        try:
+            _figure(value)
+        except ValueError as exc:
+            raise ParseError(f"{name}: found {value}, allowed: {exc}") from exc
     shared = {name: getattr(dimensions, name) for name in Dimensions.model_fields}
     return tuple(
         Sample(**shared, metric=name, value=value, unit=METRICS[name].unit)

@@ -18,16 +18,18 @@ from rich.console import Console
 from tests.unit.mutations import mutated
 from zclab import commands
 from zclab.build.progress import shown
-from zclab.errors import LabError
+from zclab.errors import LabError, ParseError
 from zclab.gates import default_gates
 from zclab.model import Clock, ModeName
 from zclab.outside import printable
+from zclab.report import charts
 from zclab.report.junit import junit
 from zclab.report.markdown import markdown, summary
 from zclab.report.page import page
 from zclab.report.terminal import render
 from zclab.results import Results
 from zclab.simulated import SimulatedRun
+from zclab.stats import mean
 
 REASON = "guest: ip: exit status 1:\n  [/red] a | b </details> & 'it\x1b[2J'\0\ud800\ufffe done"
 FIGURES = {"throughput_mbps": 941.5, "service_demand_us_per_kb": 2.5}
@@ -106,11 +108,11 @@ def test_a_night_s_summary_folds_what_it_folds(reason: str) -> None:
     assert not CONTROL.search(text)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("clock", ["wall", "virtual"])
-@pytest.mark.parametrize("value", [0.0, -1.0, 5e-324, 1e308])
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-29, 1e30])
 def test_any_figures_can_be_shown(value: float, clock: Clock) -> None:
-    """Of 1e308, squares are infinite, and a test of what they scatter has no p."""
+    """Nobody is warned of what nobody can do anything about, either."""
     run = SimulatedRun(clock=clock)
     for boot in range(3):
         for mode, factor in (("vhost", 1.0), ("zerocopy", 0.5 * boot)):
@@ -119,6 +121,24 @@ def test_any_figures_can_be_shown(value: float, clock: Clock) -> None:
 
     assert "zerocopy" in markdown(run.results)
     assert "zerocopy" in on_terminal(run.results)
+    assert page(run.results).count("<svg")
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 5e-324, float("nan"), float("inf")])
+def test_what_cannot_be_reckoned_with_is_no_figure(value: float) -> None:
+    """Of 1e308, squares are infinite, and a chart has no room."""
+    with pytest.raises(ParseError, match=r"throughput_mbps: found .*, allowed: a number, 0 or"):
+        SimulatedRun().add("vhost", {"throughput_mbps": value})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("version", ["$x^{", "6.12 \u6f22\u5b57", "x" * 3000, "a\nb", ""])
+def test_any_version_can_be_shown_under_a_history(version: str) -> None:
+    points = [mean([[1.0]]), mean([[2.0]])]
+
+    drawn = charts.history(points, [version, "other"], "Mb/s")
+
+    assert version.split("\n", maxsplit=1)[0][:20] in drawn
 
 
 class Text(HTMLParser):

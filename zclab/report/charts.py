@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from zclab.units import KIB, MIB
 WIDTH_IN = 3.9
 """Wide enough for a phone held upright; larger screens show more charts in a row."""
 _BAR_IN = 0.36
+LABEL = 28
+"""How many characters of a run's version a chart has room for."""
 
 _MODES: Mapping[ModeName, tuple[str, str, str, str]] = {
     # Colour, hatch of a bar, marker and line of a curve.
@@ -79,7 +82,7 @@ def bars(rows: Sequence[tuple[ModeName, Estimate]], unit: str, texts: Sequence[s
             )
         _label_rows(axes, [mode for mode, _ in rows], unit)
         axes.margins(x=0.2)
-        axes.set_xlim(left=0)
+        _from_zero(axes)
     return svg[0]
 
 
@@ -99,7 +102,7 @@ def stacked(rows: Sequence[tuple[ModeName, Mapping[Component, float]]], unit: st
                 label=name,
             )
         _label_rows(axes, [mode for mode, _ in rows], unit)
-        axes.set_xlim(left=0)
+        _from_zero(axes)
         _legend(axes, columns=4)
     return svg[0]
 
@@ -118,7 +121,7 @@ def percentiles(rows: Sequence[tuple[ModeName, Mapping[str, float]]], unit: str)
                 label=name,
             )
         _label_rows(axes, [mode for mode, _ in rows], unit)
-        axes.set_xlim(left=0)
+        _from_zero(axes)
         _legend(axes, columns=3)
     return svg[0]
 
@@ -186,7 +189,8 @@ def history(
         for place in moves:
             axes.axvline(place - 0.5, color="#D55E00", linestyle="--")
         changed = [place for place in places if not place or labels[place] != labels[place - 1]]
-        axes.set_xticks(changed, [labels[place] for place in changed], rotation=90, fontsize=7)
+        shown = [_short(labels[place]) for place in changed]
+        axes.set_xticks(changed, shown, rotation=90, fontsize=7, parse_math=False)
         axes.set_ylabel(unit)
     return svg[0]
 
@@ -202,6 +206,16 @@ def short_bytes(count: float) -> str:
 def _before(parts: Mapping[Component, float], earlier: Sequence[Component]) -> float:
     """Return where a component's part of a stacked bar begins."""
     return sum(parts.get(name, 0.0) for name in earlier)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
+
+
+def _from_zero(axes: Axes) -> None:
+    """Have a chart begin at zero; where nothing is above that, there is only the text."""
+    end = axes.get_xlim()[1]
+    axes.set_xlim(0, end if end > 0 else 1)
 
 
 def _label_rows(axes: Axes, labels: Sequence[str], unit: str) -> None:
@@ -234,7 +248,10 @@ def _figure(rows: float) -> Iterator[tuple[Axes, list[str]]]:
         figure = Figure(figsize=(WIDTH_IN, rows * _BAR_IN + 0.75), layout="constrained")
         yield figure.subplots(), svg
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        with warnings.catch_warnings():
+            # Text stays text in the SVG: a glyph that we have not, the reader's browser may have.
+            warnings.filterwarnings("ignore", message="Glyph")
+            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg.append(_inline(text.getvalue()))
 
 

@@ -32,6 +32,8 @@ MARKS: dict[Verdict, str] = {
 }
 MARKS_EXPLAINED = "▲ better, ▼ worse, = the same, ? undecided"
 NONE = "-"
+_TOO_LONG = 1e12
+"""From here on a figure in full would burst tables and charts."""
 
 Verdicts = dict[tuple[Key, ModeName, str], Judged]
 
@@ -67,6 +69,8 @@ def conditions(dimensions: Dimensions) -> str:
 
 def number(value: float, metric: Metric) -> str:
     """Return a figure with three digits, and copies with two decimals."""
+    if abs(value) >= _TOO_LONG:
+        return f"{value:.3g}"
     if metric.name == COPIED:
         return f"{value:.2f}"
     decimals = 0 if value >= 100 else 1 if value >= 10 else 2  # noqa: PLR2004 - 3 digits
