@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ParamSpec
+from typing import IO, ParamSpec, cast
 
 from invoke.exceptions import Exit
 from rich.console import Console
@@ -35,6 +35,7 @@ from zclab.lab.artifacts import Artifacts, build_all
 from zclab.lab.lifecycle import down, up
 from zclab.lab.ssh_config import GUEST
 from zclab.model import Lab
+from zclab.output import Stream
 from zclab.outside import printable
 from zclab.paths import user_path
 from zclab.units import format_bytes
@@ -42,10 +43,11 @@ from zclab.units import format_bytes
 Parameters = ParamSpec("Parameters")
 
 # A path or the title of a commit may have [brackets] in it, which are to be printed as they are.
-out = Console(markup=False, emoji=False)
+_STDOUT = cast("IO[str]", Stream())
+out = Console(file=_STDOUT, markup=False, emoji=False)
 if not out.is_terminal:
     # What the tables are made for; a pipe has no width of its own.
-    out = Console(width=100, markup=False, emoji=False)
+    out = Console(file=_STDOUT, width=100, markup=False, emoji=False)
 
 
 @contextmanager
