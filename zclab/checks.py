@@ -68,6 +68,7 @@ def gates(checkpatch: Path | None) -> tuple[Gate, ...]:
         Gate(name="layers", argv=(_tool("lint-imports"),)),
         Gate(name="types", argv=(_tool("mypy"),)),
         _shell_gate(),
+        links_gate(documents(ROOT)),
         _series_gate(checkpatch),
     )
 
@@ -118,6 +119,15 @@ def described(outcome: Outcome) -> str:
 
 def shell_scripts(root: Path) -> tuple[str, ...]:
     """Return the tracked files that begin as a POSIX shell script does."""
+    return tuple(name for name in _tracked(root) if _is_shell_script(root / name))
+
+
+def documents(root: Path) -> tuple[str, ...]:
+    """Return the tracked Markdown files."""
+    return tuple(name for name in _tracked(root) if name.endswith(".md") and (root / name).exists())
+
+
+def _tracked(root: Path) -> tuple[str, ...]:
     listed = subprocess.run(
         ("git", "ls-files", "-z"),
         cwd=root,
@@ -126,8 +136,7 @@ def shell_scripts(root: Path) -> tuple[str, ...]:
         text=True,
         check=False,
     )
-    names = [name for name in listed.stdout.split("\0") if name]
-    return tuple(name for name in names if _is_shell_script(root / name))
+    return tuple(name for name in listed.stdout.split("\0") if name)
 
 
 def _is_shell_script(path: Path) -> bool:
@@ -144,6 +153,13 @@ def _shell_gate() -> Gate:
     if not scripts:
         return Gate(name="shell", skip="no scripts tracked by git here")
     return Gate(name="shell", argv=("shellcheck", *scripts))
+
+
+def links_gate(names: Sequence[str]) -> Gate:
+    """Return the gate for the links of these documents."""
+    if not names:
+        return Gate(name="links", skip="no documents tracked by git here")
+    return Gate(name="links", argv=(sys.executable, "-m", "zclab.links", *names))
 
 
 def _series_gate(checkpatch: Path | None) -> Gate:

@@ -53,7 +53,7 @@ def test_a_gate_that_never_ends_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_gates_have_names_of_their_own() -> None:
     names = [gate.name for gate in checks.gates(None)]
 
-    assert names == ["lint", "format", "layers", "types", "shell", "series"]
+    assert names == ["lint", "format", "layers", "types", "shell", "links", "series"]
 
 
 def test_the_series_is_checked_strictly_without_its_cover_letter(
