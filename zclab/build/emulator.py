@@ -92,7 +92,7 @@ def build_emulator(
     ``series`` is a folder, None for Debian's QEMU as it is; ``update`` asks the mirror for the
     newest package first. Raises BuildError, or ConfigError for a series that makes no sense.
     """
-    _firmware()
+    firmware()
     source = _debian(update=update, progress=progress)
     patches = read_series(series)
     inputs = {
@@ -110,20 +110,20 @@ def build_emulator(
     artifact = get_or_build("emulator", inputs, build, progress=progress)
     if not artifact.cached:
         prune("emulator", keep=_KEPT_EMULATORS)
-    return _described(artifact, source, patches)
+    return described(artifact, base=source.version, series_hash=patches.hash)
 
 
-def _firmware() -> dict[str, Path]:
-    """Return the firmware by name; BuildError early where QEMU would fail late.
+def firmware(folders: tuple[Path, ...] = FIRMWARE_DIRS) -> dict[str, Path]:
+    """Return the firmware by name, from ``folders``; BuildError early where QEMU would fail late.
 
     It is not built here.
     """
     found = {}
     for name in _FIRMWARE:
-        there = [folder / name for folder in FIRMWARE_DIRS if (folder / name).is_file()]
+        there = [folder / name for folder in folders if (folder / name).is_file()]
         if not there:
             raise BuildError(
-                f"{name}: in none of {', '.join(map(str, FIRMWARE_DIRS))}; "
+                f"{name}: in none of {', '.join(map(str, folders))}; "
                 "install the packages seabios and qemu-system-data"
             )
         found[name] = there[0]
@@ -203,15 +203,22 @@ def _env(work: WorkTree) -> dict[str, str]:
     return build_env(CCACHE_DEPEND="1", CCACHE_BASEDIR=str(work.folder))
 
 
-def _described(artifact: Artifact, source: Source, series: Series) -> EmulatorArtifact:
+def described(
+    artifact: Artifact,
+    *,
+    base: str,
+    series_hash: str,
+    firmware_dirs: tuple[Path, ...] = FIRMWARE_DIRS,
+) -> EmulatorArtifact:
+    """Return what is known about an emulator that has been built; see EmulatorArtifact."""
     return EmulatorArtifact(
         key=artifact.key,
-        content=key_of({"emulator": artifact.path / BINARY, **_firmware()}),
+        content=key_of({"emulator": artifact.path / BINARY, **firmware(firmware_dirs)}),
         binary=artifact.path / BINARY,
         include=artifact.path / "include",
-        version=re.sub(r"^\d+:|[+-].*", "", source.version),
-        base=source.version,
-        series_hash=series.hash,
-        firmware_dirs=FIRMWARE_DIRS,
+        version=re.sub(r"^\d+:|[+-].*", "", base),
+        base=base,
+        series_hash=series_hash,
+        firmware_dirs=firmware_dirs,
         cached=artifact.cached,
     )

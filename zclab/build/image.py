@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.build.apt import Apt
-from zclab.build.cache import cache_dir, get_or_build, is_built, key_of
+from zclab.build.cache import Artifact, cache_dir, get_or_build, is_built, key_of
 from zclab.build.command import build_env
 from zclab.errors import BuildError
 from zclab.progress import Progress, silent
@@ -58,6 +58,8 @@ GUEST_DIRECTORIES = (
 INIT = "init"
 """Beside it, too: what that busybox runs first there."""
 
+HOST_IMAGE, GUEST_IMAGE = "host.squashfs", "guest.cpio.gz"
+
 CONTENT = "content"
 """The file with the hash over all that was built, which takes a second to make again."""
 
@@ -85,13 +87,13 @@ def build_host_image(*, update: bool = False, progress: Progress = silent) -> Im
         progress(0, None, f"installing the packages of the {recipe.name} image")
         tar = _mmdebstrap(apt, "apt", recipe, folder)
         progress(0, None, "packing the host image")
-        _squash(tar, folder / "host.squashfs", folder)
+        _squash(tar, folder / HOST_IMAGE, folder)
         program = ("--strip-components=3", "./usr/bin/busybox")
         _run(("tar", "-xf", str(tar), "-C", str(folder), *program), folder)
         shutil.copyfile(recipe / "initramfs" / INIT, folder / INIT)
         tar.unlink()
 
-    return _get_or_build(recipe, "host.squashfs", build, update=update, progress=progress)
+    return _get_or_build(recipe, HOST_IMAGE, build, update=update, progress=progress)
 
 
 def build_guest_image(*, update: bool = False, progress: Progress = silent) -> Image:
@@ -108,12 +110,12 @@ def build_guest_image(*, update: bool = False, progress: Progress = silent) -> I
         _run(("tar", "-xf", str(tar), "-C", str(unpacked), "--exclude=./dev/*"), folder)
         _collect(unpacked, root, _names(recipe / "programs"), folder)
         shutil.copytree(recipe / "overlay", root, symlinks=True, dirs_exist_ok=True)
-        _initramfs(root, folder / "guest.cpio.gz", folder)
+        _initramfs(root, folder / GUEST_IMAGE, folder)
         for scratch in (unpacked, root):
             shutil.rmtree(scratch)
         tar.unlink()
 
-    return _get_or_build(recipe, "guest.cpio.gz", build, update=update, progress=progress)
+    return _get_or_build(recipe, GUEST_IMAGE, build, update=update, progress=progress)
 
 
 def _get_or_build(
@@ -140,7 +142,11 @@ def _get_or_build(
         build(folder, apt)
         (folder / CONTENT).write_text(key_of({path.name: path for path in folder.iterdir()}))
 
-    artifact = get_or_build(kind, inputs, fill, progress=progress)
+    return described(get_or_build(kind, inputs, fill, progress=progress), name)
+
+
+def described(artifact: Artifact, name: str) -> Image:
+    """Return what is known about an image that has been built, the file ``name``; see Image."""
     return Image(
         path=artifact.path / name,
         key=artifact.key,

@@ -136,7 +136,12 @@ def build_kernel(
     artifact = get_or_build("kernel", recipe.inputs, build, progress=progress)
     if not artifact.cached:
         prune("kernel", keep=_KEPT_KERNELS)
-    return _described(artifact, recipe)
+    return described(
+        artifact,
+        base=recipe.source.version,
+        series_hash=recipe.series.hash,
+        variant=recipe.variant,
+    )
 
 
 def forget(source: Path, *, variant: Variant = "default") -> None:
@@ -283,7 +288,10 @@ def _env(work: WorkTree) -> dict[str, str]:
     )
 
 
-def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
+def described(
+    artifact: Artifact, *, base: str, series_hash: str, variant: Variant
+) -> KernelArtifact:
+    """Return what is known about a kernel that has been built; see KernelArtifact."""
     bzimage = artifact.path / "bzImage"
     return KernelArtifact(
         key=artifact.key,
@@ -294,9 +302,9 @@ def _described(artifact: Artifact, recipe: Recipe) -> KernelArtifact:
         task_offsets=read_json(artifact.path / "task-offsets.json", is_count),
         build_log=artifact.path / "build.log",
         version=(artifact.path / "release").read_text().strip(),
-        base=recipe.source.version,
-        series_hash=recipe.series.hash,
-        variant=recipe.variant,
+        base=base,
+        series_hash=series_hash,
+        variant=variant,
         cached=artifact.cached,
     )
 

@@ -18,6 +18,7 @@ from zclab.progress import Progress, silent
 
 SOURCE = Path(__file__).parents[2] / "emulator-plugins" / "account.c"
 CFLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror")
+PLUGIN = "account.so"
 LINKING = ("-shared", "-fPIC", "-fvisibility=hidden")
 
 _KEPT_PLUGINS = 8
@@ -47,15 +48,13 @@ def build_plugin(emulator: EmulatorArtifact, *, progress: Progress = silent) -> 
     def build(folder: Path) -> None:
         glib = output_of(("pkg-config", "--cflags", "glib-2.0")).split()
         include = f"-I{emulator.include}"
-        argv = ("gcc", *CFLAGS, *LINKING, include, *glib, "-o", "account.so", str(SOURCE))
+        argv = ("gcc", *CFLAGS, *LINKING, include, *glib, "-o", PLUGIN, str(SOURCE))
         run_logged(argv, cwd=folder, env=build_env(), log=folder / "build.log")
 
     artifact = get_or_build("plugin", inputs, build, progress=progress)
     if not artifact.cached:
         prune("plugin", keep=_KEPT_PLUGINS)
-    return PluginArtifact(
-        key=artifact.key, path=artifact.path / "account.so", cached=artifact.cached
-    )
+    return PluginArtifact(key=artifact.key, path=artifact.path / PLUGIN, cached=artifact.cached)
 
 
 def plugin_option(
