@@ -28,7 +28,7 @@ WORK = "work"
 LOCKS = "locks"
 LEFTOVERS = "leftovers"
 KINDS = ("kernel", "emulator", "plugin", "host-image", "guest-image", "host-state", "guest-state",
-         "kernel-source", "emulator-source")  # fmt: skip
+         "kernel-source", "emulator-source", "known-trial", "bundle")  # fmt: skip
 _DAY_S = 24 * 3600
 _OF_ARTIFACT = re.compile(rf".+-{KEY.pattern}")
 
