@@ -78,10 +78,14 @@ class Dimensions(Value):
 
 
 class KnownFrom(Value):
-    """The run that measured what is known, and its ISO 8601 date in UTC."""
+    """The run that measured what is known, and its ISO 8601 date in UTC.
+
+    ``bundle`` is the file by which it came here, where that was another machine.
+    """
 
     run: str
     date: str
+    bundle: Shown | None = None
 
 
 class Trial(Dimensions):

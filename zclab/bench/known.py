@@ -7,6 +7,7 @@ not be measured again.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -15,9 +16,20 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from zclab.bench.plan import Planned
-from zclab.bench.states import RECIPE, order_of, program_files
+from zclab.bench.states import RECIPE, order_of, parts, program_files
 from zclab.bench.virtual_lab import VirtualLab
-from zclab.build.cache import artifact_path, file_hash, get_or_build, key_of, prune, remove_tree
+from zclab.build.cache import (
+    META,
+    artifact_path,
+    ensure,
+    file_hash,
+    get_or_build,
+    key_of,
+    prune,
+    remove_tree,
+)
+from zclab.build.unbundle import Adopted
+from zclab.errors import ConfigError
 from zclab.model import Value
 from zclab.results import KnownFrom, Provenance, Sample, Trial
 
@@ -57,16 +69,56 @@ def _accounting() -> str:
     return key_of({name: file_hash(path) for name, path in program_files(ACCOUNTING).items()})
 
 
+def conditions(virtual: VirtualLab) -> dict[str, str]:
+    """Return what decides figures beside a trial's order, by name: the machine's parts, and more.
+
+    It is what two machines have to have in common to measure the same.
+    """
+    return {**parts(virtual), "plugin": virtual.host.plugin.key, "accounting": _accounting()}
+
+
+def key_for(virtual: VirtualLab, machine: str, planned: Planned) -> str:
+    """Return the key that a trial's result has, or would have; see inputs()."""
+    return key_of(inputs(virtual, machine, planned))
+
+
 def find(virtual: VirtualLab, machine: str, planned: Planned) -> Known | None:
     """Return the known result of a trial, or None; one that cannot be read is forgotten."""
-    folder = artifact_path(KIND, key_of(inputs(virtual, machine, planned)))
+    folder = artifact_path(KIND, key_for(virtual, machine, planned))
     if not folder.is_dir():
         return None
+    if not (found := read(folder)):
+        remove_tree(folder)
+    return found
+
+
+def read(folder: Path) -> Known | None:
+    """Return the result that an artifact is; None where it cannot be read."""
     try:
         return Known.model_validate_json((folder / _FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, ValidationError):
-        remove_tree(folder)
         return None
+
+
+def adopt(folder: Path, key: str, bundle: str) -> Adopted:
+    """Keep a result from a bundle, unless one is known; "other" is one that differs from that.
+
+    One that this zclab cannot read has no use here; raises ConfigError.
+    """
+    theirs = read(folder)
+    if not theirs:
+        raise ConfigError(f"{bundle}: known result {key} is none; make the bundle anew")
+    measured = theirs.measured.model_copy(update={"bundle": bundle})
+
+    def fill(new: Path) -> None:
+        shutil.copyfile(folder / META, new / META)
+        theirs_here = theirs.model_copy(update={"measured": measured})
+        (new / _FILE).write_text(theirs_here.model_dump_json(), encoding="utf-8")
+
+    if not ensure(KIND, key, fill):
+        return "new"
+    ours = read(artifact_path(KIND, key))
+    return "other" if ours and differences(ours, theirs.trial, theirs.samples) else "there"
 
 
 def keep(virtual: VirtualLab, machine: str, planned: Planned, known: Known) -> None:

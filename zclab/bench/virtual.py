@@ -148,7 +148,7 @@ def run_trials(
         hosts.append(seen)
         on_provenance(seen)
 
-    for outcome in _measured(
+    for outcome in measured(
         virtual, list(todo.values()), progress, jobs=jobs, on_host=on_host, execute=execute
     ):
         trial, samples = outcome.trial, outcome.samples
@@ -175,14 +175,14 @@ def _check_equal(before: Known, trial: Trial, samples: tuple[Sample, ...]) -> No
         )
 
 
-def _measured(
+def measured(
     virtual: VirtualLab,
     trials: Sequence[Planned],
     progress: Progress,
     *,
     jobs: int,
-    on_host: Callable[[Provenance], None],
-    execute: Execute | None,
+    on_host: Callable[[Provenance], None] = lambda _: None,
+    execute: Execute | None = None,
 ) -> Iterator[Outcome]:
     """Make the states that trials start from, run the trials, and yield what came of each.
 
@@ -239,10 +239,10 @@ def _outcome(
 ) -> Outcome:
     """Put together what the host says of a trial and what the plugin counted in its folder."""
     ended = from_plain(_ENDED, message, MESSAGE)
-    trial, measured = ended.trial, tuple(ended.samples)
+    trial, figures = ended.trial, tuple(ended.samples)
     if trial.identity != planned.dimensions.identity:
         raise ParseError(f"{MESSAGE}: it is of {trial.stem}, not of {planned.dimensions.stem}")
-    if unknown := {sample.metric for sample in measured} - METRICS.keys():
+    if unknown := {sample.metric for sample in figures} - METRICS.keys():
         raise ParseError(f"{MESSAGE}: found metrics {quoted(', '.join(sorted(unknown)))}")
     if trial.status != "ok":
         return Outcome(trial=trial, samples=(), raw=())
@@ -256,8 +256,8 @@ def _outcome(
     if virtual.profile:
         symbols = Symbols(virtual.artifacts.kernel.system_map.read_text())
         files.append((profile_name(trial), exact.profile_table(symbols)))
-    trial, measured = with_exact(trial, measured, exact)
-    return Outcome(trial=trial, samples=measured, raw=tuple(files))
+    trial, figures = with_exact(trial, figures, exact)
+    return Outcome(trial=trial, samples=figures, raw=tuple(files))
 
 
 def _not_built(virtual: VirtualLab) -> dict[str, str]:

@@ -142,9 +142,11 @@ def known(results: Results) -> str:
     last = max(origins, key=lambda origin: origin.date)
     others = len({origin.run for origin in origins}) - 1
     more = f" and {others} more" if others else ""
+    bundles = dict.fromkeys(origin.bundle for origin in origins if origin.bundle)
+    imported = f", imported from bundle {', '.join(bundles)}" if bundles else ""
     return (
         f"{len(origins)} of {len(results.trials)} trials are known from run {last.run}{more}, "
-        f"measured on {last.date}; --fresh measures them again"
+        f"measured on {last.date}{imported}; --fresh measures them again"
     )
 
 
