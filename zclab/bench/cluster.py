@@ -154,11 +154,16 @@ def _work(virtual: VirtualLab, state: Artifact, planned: Planned) -> Work:
         virtual=virtual,
         state=state.path,
         planned=planned,
-        needs=(
-            Named("emulator", virtual.host.emulator.key),
-            Named("plugin", virtual.host.plugin.key),
-            Named("kernel", virtual.artifacts.kernel.key),
-            Named(GUEST_STATE, state.key),
+        needs=tuple(
+            dict.fromkeys(
+                # Of a run with a bundle, the first three are one artifact.
+                (
+                    Named.of(virtual.host.emulator.binary),
+                    Named.of(virtual.host.plugin.path),
+                    Named.of(virtual.artifacts.kernel.bzimage),
+                    Named(GUEST_STATE, state.key),
+                )
+            )
         ),
         cache=cache_dir(),
         code=code_hash(),

@@ -23,6 +23,12 @@ class Named(NamedTuple):
     kind: str
     key: str
 
+    @classmethod
+    def of(cls, path: Path) -> Named:
+        """Return the artifact of this cache that a file is in."""
+        kind, key, *_ = path.relative_to(artifact_path("", "")).parts
+        return cls(kind, key)
+
 
 def lacking(wanted: Iterable[Named]) -> tuple[Named, ...]:
     """Return those of some artifacts that are not in this machine's cache."""
