@@ -147,6 +147,7 @@ def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> Non
         "source": "as for build-kernel",
         "series": "as for build-kernel",
         "debug": "as for build-kernel",
+        "bundle": "a file of `invoke bundle`: with its artifacts, and all that it knows",
     },
 )
 @explained
@@ -182,6 +183,7 @@ def run_bench(
     source: str = "",
     series: str = "",
     debug: bool = False,
+    bundle: str = "",
 ) -> None:
     """Compare the modes: boot, drive netperf, print a table."""
     if resume:
@@ -224,13 +226,16 @@ def run_bench(
     if dry_run:
         experiment.show(plan, virtual)
         return
+    kernel = KernelOptions.of(source=source, series=series, debug=debug, bundle=bundle)
     experiment.bench(
         plan,
-        lambda: commands.build_lab(loaded, source=source, series=series, debug=debug),
+        lambda: commands.build_lab(
+            loaded, source=source, series=series, debug=debug, bundle=kernel.bundle
+        ),
         virtual,
         keep=keep,
         out_dir=out,
-        kernel=KernelOptions.of(source=source, series=series, debug=debug),
+        kernel=kernel,
         force=force,
     )
 
@@ -242,15 +247,30 @@ def run_bench(
         "workload": "as for run-bench; TCP_RR by default",
         "direction": "as for run-bench",
         "nic": "as for run-bench",
+        "bundle": "a file of `invoke bundle`: measure known trials of another machine again",
+        "trials": "with --bundle, how many of them, 4; drawn by lot",
     },
 )
 @explained
 def verify(
-    _context: Context, mode: list[str], workload: list[str], direction: list[str], nic: str = ""
+    _context: Context,
+    mode: list[str],
+    workload: list[str],
+    direction: list[str],
+    nic: str = "",
+    bundle: str = "",
+    trials: int = 0,
 ) -> None:
-    """Make everything in virtual time twice, and say where two runs part, if they do."""
+    """Say whether figures here are exact, or as in a bundle."""
+    from zclab import exchange  # noqa: PLC0415 - as below
     from zclab import verify as exactness  # noqa: PLC0415 - as below
 
+    if bundle:
+        commands.reject_beside("bundle", verify.body, locals(), allow=("trials",))
+        exchange.verify(bundle, trials=trials)
+        return
+    if trials:
+        raise ConfigError("--trials: of which bundle? say --bundle, too")
     loaded = commands.load("emulated", nic=nic, clock="virtual")
     options = experiment.Options(
         modes=mode or ["vhost"],
@@ -263,6 +283,30 @@ def verify(
         lambda: commands.build_lab(loaded, source="", series="", debug=False),
         experiment.virtual_options(jobs=1, profile=False, copy_bytes=8),
     )
+
+
+@task(
+    help={
+        "run": "the folder of a run of run-bench in an emulated lab",
+        "file": "the new file, such as mine.zclab",
+        "only": "artifacts or results; results are small",
+    }
+)
+@explained
+def bundle(_context: Context, run: str, file: str, only: str = "") -> None:
+    """Put a run's artifacts and known results into a file."""
+    from zclab import exchange  # noqa: PLC0415 - as below
+
+    exchange.bundle(run, file, only=only)
+
+
+@task(help={"file": "a file of `invoke bundle`; its programs run here, so know who made it"})
+@explained
+def unbundle(_context: Context, file: str) -> None:
+    """Take what a bundle has into the cache."""
+    from zclab import exchange  # noqa: PLC0415 - as below
+
+    exchange.unbundle(file)
 
 
 @task(

@@ -18,7 +18,7 @@ from typing import IO, ParamSpec, cast
 from invoke.exceptions import Exit
 from rich.console import Console
 
-from zclab import checks
+from zclab import bundles, checks
 from zclab import doctor as diagnosis
 from zclab.build import cache
 from zclab.build import clean as cleaning
@@ -26,6 +26,7 @@ from zclab.build import emulator as emulator_build
 from zclab.build import kernel as kernel_build
 from zclab.build.image import build_guest_image, build_host_image
 from zclab.build.progress import shown
+from zclab.build.unbundle import unpacked
 from zclab.cli import check_range
 from zclab.config import load_lab, with_overrides
 from zclab.errors import INTERRUPTED, ConfigError, LabError, ZclabError
@@ -204,9 +205,16 @@ def lab_console(lab: Lab) -> None:
     os.execvp(argv[0], argv)  # noqa: S606 - as above
 
 
-def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = False) -> Artifacts:
-    """Build whatever a lab is made of and does not exist yet; a host that lacks something first."""
+def build_lab(
+    lab: Lab, *, source: str = "", series: str = "", debug: bool = False, bundle: str = ""
+) -> Artifacts:
+    """Build whatever a lab is made of and does not exist yet; a host that lacks something first.
+
+    A ``bundle`` has all of it; what it knows is known here from then on.
+    """
     emulated.folder_of(lab.name)  # before anything is built for a lab that has no place
+    if bundle:
+        return from_bundle(Path(bundle))
     if lab.host:
         require(lab)
     return build_all(
@@ -215,6 +223,14 @@ def build_lab(lab: Lab, *, source: str = "", series: str = "", debug: bool = Fal
         series=series_folder(series, kernel_build.PATCHES),
         variant=_variant(debug=debug),
     )
+
+
+def from_bundle(file: Path) -> Artifacts:
+    """Return the artifacts of a bundle, after the cache has taken all that is in it."""
+    with shown("bundle") as progress:
+        bundle = unpacked(file, progress)
+    bundles.check_known(bundle, bundles.take(bundle))
+    return bundles.artifacts_of(bundle)
 
 
 def check() -> None:

@@ -241,6 +241,8 @@ def begin(
 ) -> RunDirectory:
     """Make the folder of a run, ``out_dir`` or a new one in ``runs``, with its plan in it."""
     _check_executor(experiment, virtual)
+    if kernel and kernel.bundle and not experiment.lab.emulator:
+        raise ConfigError(f"--bundle: lab {experiment.lab.name} is not emulated; it has a host")
     out.print(experiment.summary(virtual.jobs))
     store = RunDirectory.create(
         lab=experiment.lab.name,
@@ -298,7 +300,12 @@ def resume(
     out.print(rest.summary(virtual.jobs))
     kernel = recorded.kernel
     build = partial(
-        build_lab, whole.lab, source=kernel.source, series=kernel.series, debug=kernel.debug
+        build_lab,
+        whole.lab,
+        source=kernel.source,
+        series=kernel.series,
+        debug=kernel.debug,
+        bundle=kernel.bundle,
     )
     run_all(rest, whole, build, store, virtual, keep=keep, force=force)
     _fail_where_bad(store.results, whole.trials)

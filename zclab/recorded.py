@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 from zclab.bench.plan import Boot, Part, Planned, estimate_s, virtual_estimate_s
 from zclab.bench.virtual_lab import CopyBytes
 from zclab.build.code import code_hash
+from zclab.build.unbundle import read_manifest
 from zclab.errors import ConfigError
 from zclab.model import Lab, ModeName, Value
 from zclab.paths import user_path
@@ -62,15 +63,30 @@ class Plan(Value):
 
 
 class KernelOptions(Value):
-    """Of which kernel a lab is made: the options of the command line, paths absolute."""
+    """Of which kernel a lab is made: the options of the command line, paths absolute.
+
+    ``bundle`` is the file that has the kernel, and all else that the lab is made of.
+    """
 
     source: str = ""
     series: str = ""
     debug: bool = False
+    bundle: str = ""
 
     @classmethod
-    def of(cls, *, source: str, series: str, debug: bool) -> KernelOptions:
-        """Return the options such that they mean the same in another folder."""
+    def of(cls, *, source: str, series: str, debug: bool, bundle: str = "") -> KernelOptions:
+        """Return the options such that they mean the same in another folder.
+
+        Raises ConfigError for a bundle beside others, and for a file that is no bundle.
+        """
+        if bundle and (source or series or debug):
+            raise ConfigError(
+                "--bundle: has a kernel already; leave --source, --series and --debug out"
+            )
+        if bundle:
+            file = user_path(bundle, "--bundle").absolute()
+            read_manifest(file)
+            return cls(bundle=str(file))
         return cls(
             source=str(user_path(source, "--source").absolute()) if source else "",
             series=(
@@ -98,22 +114,12 @@ class Recorded(Value):
 
 
 def load_recorded(run: Path) -> Recorded:
-    """Return what a run was going to do.
+    """Return what a run was going to do, to go on with it.
 
     Raises ConfigError where its folder does not say so, and where zclab's code is not that of the
     run's beginning any more.
     """
-    file = run / PLAN_FILE
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError(
-            f"--resume: {file}: {exc.strerror}: name the folder of a run of `invoke run-bench`; "
-            "one without a plan cannot be gone on with, run it anew"
-        ) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError(f"--resume: {file}: not text: is it a {PLAN_FILE}?") from exc
-    recorded = explain(file, Recorded, text)
+    recorded = read_recorded(run, "--resume")
     if recorded.code != code_hash():
         raise ConfigError(
             f"--resume: {run}: zclab itself has changed since that run began, and the rest of it "
@@ -121,6 +127,21 @@ def load_recorded(run: Path) -> Recorded:
             "anew"
         )
     return recorded
+
+
+def read_recorded(run: Path, what: str) -> Recorded:
+    """Return what a run was going to do; ConfigError names ``what`` wants to know it."""
+    file = run / PLAN_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(
+            f"{what}: {file}: {exc.strerror}: name the folder of a run of `invoke run-bench`; "
+            "one without a plan cannot be gone on with, run it anew"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{what}: {file}: not text: is it a {PLAN_FILE}?") from exc
+    return explain(file, Recorded, text)
 
 
 def left(plan: Plan, trials: Collection[Trial]) -> Plan:

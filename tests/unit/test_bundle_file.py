@@ -144,6 +144,17 @@ def test_equal_contents_make_equal_bundles_and_any_tar_can_list_them(
         assert {member.type for member in archive} == {tarfile.REGTYPE}
 
 
+@pytest.mark.usefixtures("ours")
+def test_a_bundle_of_any_size_ends_where_its_last_file_does(tmp_path: Path) -> None:
+    """A tar archive fills its last record, with two blocks of zeros at least."""
+    blocks = tarfile.RECORDSIZE // tarfile.BLOCKSIZE
+    for number in range(blocks):
+        file, firmware = tmp_path / f"{number}.zclab", {"a": tmp_path / "a"}
+        firmware["a"].write_bytes(b"x" * number * tarfile.BLOCKSIZE)
+        write(file, [(Named("firmware", key_of(firmware)), firmware)], about={}, zclab="")
+        assert unpacked(file).manifest.artifacts[0].files[0].name == "a"
+
+
 def test_a_file_that_is_there_is_not_overwritten(ours: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.zclab exists; name a new file"):
         write(ours, [], about={}, zclab="")

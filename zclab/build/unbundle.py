@@ -29,6 +29,8 @@ from zclab.units import MIB
 
 KIND = "bundle"
 MOST_MANIFEST_BYTES = 16 * MIB
+MOST_FILLING = 2 * tarfile.BLOCKSIZE + tarfile.RECORDSIZE
+"""The zeros at a tar archive's end: two blocks, and what fills the last record."""
 LOGS = ("build.log",)
 """What two builds of the same inputs need not have in common."""
 
@@ -82,7 +84,7 @@ def unpacked(file: Path, progress: Progress = silent) -> Bundle:
                 for packed in content.files:
                     _extract(file, stream, content, packed, folder)
                 _check_key(file, content, folder)
-            if len(rest := stream.read(tarfile.RECORDSIZE + 1)) > tarfile.RECORDSIZE or any(rest):
+            if len(rest := stream.read(MOST_FILLING + 1)) > MOST_FILLING or any(rest):
                 raise _no_bundle(file, "it has more in it than its manifest says")
             (folder / META).write_bytes(text)
 
