@@ -10,14 +10,14 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from zclab.bench.plan import plan, select_modes, select_workloads
+from zclab.bench.plan import Boot, plan, select_modes, select_workloads
 from zclab.bench.states import guest_state, host_state, parts
 from zclab.bench.virtual import run_trial
 from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.config import load_lab, with_overrides
 from zclab.errors import LabError
 from zclab.lab.artifacts import Artifacts, build_all
-from zclab.model import ModeName
+from zclab.model import Lab, ModeName
 from zclab.progress import silent
 
 FILE = Path(__file__).parents[1] / "data/golden.json"
@@ -30,10 +30,16 @@ def machine(artifacts: Artifacts) -> VirtualLab:
     return VirtualLab.of(lab, artifacts, VirtualOptions(), mtu=1500, offloads="on")
 
 
+def start(lab: Lab, mode: str) -> Boot:
+    """Return the start of a mode that has its golden trial."""
+    workloads = select_workloads(names=["TCP_RR"], amounts={"TCP_RR": TRANSACTIONS}, duration_s=1.0)
+    (boot,) = plan(lab, modes=select_modes([mode]), workloads=workloads, repetitions=1)
+    return boot
+
+
 def measured(virtual: VirtualLab, mode: str) -> dict[str, float]:
     """Return the figures of the golden trial of a mode, measured now."""
-    workloads = select_workloads(names=["TCP_RR"], amounts={"TCP_RR": TRANSACTIONS}, duration_s=1.0)
-    (boot,) = plan(virtual.lab, modes=select_modes([mode]), workloads=workloads, repetitions=1)
+    boot = start(virtual.lab, mode)
     (trial,) = boot.trials
     state = guest_state(virtual, host_state(virtual, silent), boot.mode, silent)
     outcome = run_trial(virtual, state.path, trial)
