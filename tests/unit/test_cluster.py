@@ -26,6 +26,7 @@ from zclab.build.cache import Artifact, get_or_build
 from zclab.build.emulator import EmulatorArtifact
 from zclab.build.image import Image
 from zclab.build.kernel import KernelArtifact
+from zclab.build.parcel import Named
 from zclab.build.plugin import PluginArtifact
 from zclab.config import load_lab, with_overrides
 from zclab.errors import BuildError, ConfigError, LabError
@@ -95,7 +96,9 @@ def a_real_lab() -> VirtualLab:
         plugin=replace(lab.host.plugin, key=plugin.key, path=plugin.path / "account.so"),
     )
     artifacts = replace(
-        lab.artifacts, kernel=replace(lab.artifacts.kernel, key=kernel.key), host=host
+        lab.artifacts,
+        kernel=replace(lab.artifacts.kernel, key=kernel.key, bzimage=kernel.path / "bzImage"),
+        host=host,
     )
     return replace(lab, host=host, artifacts=artifacts)
 
@@ -238,6 +241,30 @@ def test_paths_of_the_cache_are_found_again_in_another_and_others_stay() -> None
     theirs = cluster.moved(ours, CACHE, Path("/b"))
 
     assert theirs == Box(Tool(Path("/b/tool"), (Path("/usr/lib"), Path("/b/lib")), "1"), 3)
+
+
+def test_what_a_trial_takes_is_sent_once_even_where_one_artifact_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a bundle does, whose artifacts have keys under which no cache needs to have them."""
+    monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path))
+    lab, state, (trial,) = a_real_lab(), built("guest-state", "state"), one_trial(a_lab())
+    kinds = [one.kind for one in cluster._work(lab, state, trial).needs]
+
+    bundle = built("bundle", "qemu").path
+    host = replace(
+        lab.host,
+        emulator=replace(lab.host.emulator, binary=bundle / "emulator" / "e1" / "qemu"),
+        plugin=replace(lab.host.plugin, path=bundle / "plugin" / "p1" / "account.so"),
+    )
+    kernel = replace(lab.artifacts.kernel, bzimage=bundle / "kernel" / "k1" / "bzImage")
+    bundled = replace(lab, host=host, artifacts=replace(lab.artifacts, kernel=kernel))
+
+    assert kinds == ["emulator", "plugin", "kernel", "guest-state"]
+    assert cluster._work(bundled, state, trial).needs == (
+        Named("bundle", bundle.name),
+        Named("guest-state", state.key),
+    )
 
 
 def test_a_lab_goes_to_another_process_without_what_stops_it_here() -> None:
