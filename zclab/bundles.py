@@ -20,7 +20,7 @@ from zclab.bench.plan import Part
 from zclab.bench.states import identity
 from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.build.bundle import Content, files_in, write
-from zclab.build.cache import artifact_path
+from zclab.build.cache import META, artifact_path
 from zclab.build.code import commit
 from zclab.build.parcel import Named
 from zclab.build.unbundle import Bundle, adopt
@@ -129,20 +129,21 @@ def pack(
     )
 
 
-def about(bundle: Bundle) -> About:
+def about_of(bundle: Bundle) -> About:
     """Return what a bundle is about."""
     return explain(bundle.file, About, json.dumps(bundle.manifest.about))
 
 
 def take(bundle: Bundle) -> Taken:
     """Put all of a bundle into the cache, each under its own key, but for what is there."""
+    results = _results(bundle)
     taken = Taken([], [], [])
     for content in bundle.manifest.artifacts:
         if content.kind == FIRMWARE:
             continue  # a cache has none: what was built here loads that of this machine
         if is_known(content):
-            folder = bundle.path(content.kind, content.key)
-            how = known.adopt(folder, content.key, bundle.file.name)
+            meta = bundle.place(content) / META
+            how = known.adopt(results[content.key], meta, content.key, bundle.file.name)
         else:
             how = adopt(bundle, content)
         getattr(taken, how).append(Named(content.kind, content.key))
@@ -166,7 +167,7 @@ def is_known(content: Content) -> bool:
 
 def artifacts_of(bundle: Bundle) -> Artifacts:
     """Return the artifacts of a bundle, as they are in it; ConfigError where it has none."""
-    machine = about(bundle).machine
+    machine = about_of(bundle).machine
     if not machine:
         raise ConfigError(
             f"{bundle.file}: has results only; a bundle with artifacts is made without "
@@ -177,22 +178,28 @@ def artifacts_of(bundle: Bundle) -> Artifacts:
 
 def known_in(bundle: Bundle, about: About) -> dict[tuple[object, ...], Known]:
     """Return the results in a bundle of trials that its run had planned, by their identity."""
-    found: dict[tuple[object, ...], Known] = {}
-    for content in bundle.manifest.artifacts:
-        if is_known(content):
-            if not (one := known.read(bundle.path(content.kind, content.key))):
-                raise ConfigError(f"{bundle.file}: known result {content.key} is none")
-            found[one.trial.identity] = one
+    found = {one.trial.identity: one for one in _results(bundle).values()}
     boots = (boot for part in about.recorded.plan.parts for boot in part.boots)
     planned = [one.dimensions.identity for boot in boots for one in boot.trials]
     return {identity: found[identity] for identity in planned if identity in found}
 
 
-def labs_of(
-    recorded: Recorded, artifacts: Artifacts, jobs: int = 1
-) -> list[tuple[Part, VirtualLab]]:
+def _results(bundle: Bundle) -> dict[str, Known]:
+    """Return the results in a bundle by their keys; ConfigError where one is none."""
+    found = {}
+    for content in filter(is_known, bundle.manifest.artifacts):
+        if not (one := known.read(bundle.place(content))):
+            raise ConfigError(
+                f"{bundle.file}: the known result {content.key} in it is none of this zclab; "
+                f"check out its commit, {bundle.manifest.zclab or 'which it does not say'}"
+            )
+        found[content.key] = one
+    return found
+
+
+def labs_of(recorded: Recorded, artifacts: Artifacts) -> list[tuple[Part, VirtualLab]]:
     """Return the parts of a run's plan, each with the lab that it runs in."""
-    options = VirtualOptions(jobs=jobs, profile=recorded.profile, copy_bytes=recorded.copy_bytes)
+    options = VirtualOptions(profile=recorded.profile, copy_bytes=recorded.copy_bytes)
     return [
         (part, VirtualLab.of(part.lab, artifacts, options, mtu=part.mtu, offloads=part.offloads))
         for part in recorded.plan.parts

@@ -101,7 +101,7 @@ def verify(file: str, *, trials: int) -> None:
 def _opened(file: str) -> tuple[Bundle, About]:
     with shown("bundle") as progress:
         bundle = unpacked(user_path(file, "--bundle"), progress)
-    return bundle, bundles.about(bundle)
+    return bundle, bundles.about_of(bundle)
 
 
 def _built(recorded: Recorded) -> Artifacts:

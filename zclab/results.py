@@ -83,8 +83,8 @@ class KnownFrom(Value):
     ``bundle`` is the file by which it came here, where that was another machine.
     """
 
-    run: str
-    date: str
+    run: Shown
+    date: Shown
     bundle: Shown | None = None
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import gzip
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -24,7 +24,9 @@ from zclab.bench.plan import Planned
 from zclab.bench.virtual import Outcome
 from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
 from zclab.build import emulator, image, kernel
-from zclab.build.cache import Artifact, get_or_build
+from zclab.build.bundle import files_in, write
+from zclab.build.cache import Artifact, cache_dir, get_or_build
+from zclab.build.parcel import Named
 from zclab.build.plugin import PLUGIN, PluginArtifact
 from zclab.build.unbundle import Bundle, read_manifest, unpacked
 from zclab.config import load_lab, with_overrides
@@ -359,6 +361,50 @@ def test_results_that_contradict_what_is_known_here_are_an_error(
             exchange.unbundle(file)
 
 
+def _leads_elsewhere(known: dict[str, Any]) -> None:
+    known["raw"] = [["../../../../.bashrc", "rm -rf ~"]]
+
+
+def _of_no_figure(known: dict[str, Any]) -> None:
+    known["samples"][0]["metric"] = "speed"
+
+
+def _of_another_trial(known: dict[str, Any]) -> None:
+    known["samples"][0]["boot"] = 7
+
+
+@pytest.mark.parametrize("forge", [_leads_elsewhere, _of_no_figure, _of_another_trial])
+def test_a_forged_result_is_refused(
+    ours: Machine, theirs: Machine, forge: Callable[[dict[str, Any]], None]
+) -> None:
+    """One whose raw output had a name that leads elsewhere could write where it likes."""
+    file = a_bundle(ours, only="results")
+    with theirs:
+        bundle = unpacked(Path(file))
+        results = [files_in(bundle.place(one)) for one in bundle.manifest.artifacts]
+        path = results[0]["known.json"]
+        known = json.loads(path.read_text())
+        forge(known)
+        path.write_text(json.dumps(known))
+        forged = theirs.folder / "forged.zclab"
+        named = [Named(one.kind, one.key) for one in bundle.manifest.artifacts]
+        write(forged, zip(named, results, strict=True), about=bundle.manifest.about, zclab="")
+        for use in (exchange.unbundle, partial(exchange.verify, trials=1)):
+            with pytest.raises(ConfigError, match=r"the known result \w+ in it is none of this"):
+                use(str(forged))
+        assert list(cache_dir().glob("artifacts/known-trial/*")) == []
+
+
+def test_a_result_of_another_trial_is_forgotten(ours: Machine) -> None:
+    with ours:
+        ours.bench("run")
+        one, other = list(cache_dir().glob("artifacts/known-trial/*/known.json"))[:2]
+        one.write_text(other.read_text())
+        assert len(ours.bench("again").trials) == 4
+
+    assert len(ours.ran) == 5
+
+
 def test_a_run_is_not_bundled_with_other_artifacts_than_it_was_made_with(ours: Machine) -> None:
     with ours:
         ours.bench("run")
@@ -440,6 +486,6 @@ def test_whatever_a_manifest_says_is_a_value_or_an_error_of_ours(
         header.size = len(content)
         file.write_bytes(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + content, 1))
         bundle = Bundle(file=file, key="", folder=tmp_path, manifest=read_manifest(file))
-        bundles.about(bundle)
+        bundles.about_of(bundle)
 
     check_reader(read, manifest, inputs=300)

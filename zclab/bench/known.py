@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import ValidationError
+from pydantic import StringConstraints, ValidationError, model_validator
 
 from zclab.bench.plan import Planned
 from zclab.bench.states import RECIPE, order_of, parts, program_files
@@ -29,9 +30,8 @@ from zclab.build.cache import (
     remove_tree,
 )
 from zclab.build.unbundle import Adopted
-from zclab.errors import ConfigError
 from zclab.model import Value
-from zclab.results import KnownFrom, Provenance, Sample, Trial
+from zclab.results import METRICS, KnownFrom, Provenance, Sample, Trial
 
 KIND = "known-trial"
 ACCOUNTING = "zclab.bench.accounts"
@@ -41,6 +41,10 @@ KEPT = 4000
 _FILE = "known.json"
 
 
+RawName = Annotated[str, StringConstraints(pattern=r"^(?:\w[\w.:-]*/)*\w[\w.:-]*$")]
+"""The name of a raw output: one of a file below ``raw/``, which leads nowhere else."""
+
+
 class Known(Value):
     """What came of a trial, with what the host said of itself then."""
 
@@ -48,7 +52,14 @@ class Known(Value):
     host: Provenance
     trial: Trial
     samples: tuple[Sample, ...]
-    raw: tuple[tuple[str, str], ...]
+    raw: tuple[tuple[RawName, str], ...]
+
+    @model_validator(mode="after")
+    def _samples_are_of_the_trial(self) -> Self:
+        for sample in self.samples:
+            if sample.identity != self.trial.identity or sample.metric not in METRICS:
+                raise ValueError(f"{sample.metric} is no figure of this trial")
+        return self
 
 
 def inputs(virtual: VirtualLab, machine: str, planned: Planned) -> Mapping[str, object]:
@@ -87,8 +98,10 @@ def find(virtual: VirtualLab, machine: str, planned: Planned) -> Known | None:
     folder = artifact_path(KIND, key_for(virtual, machine, planned))
     if not folder.is_dir():
         return None
-    if not (found := read(folder)):
+    found = read(folder)
+    if not found or found.trial.identity != planned.dimensions.identity:
         remove_tree(folder)
+        return None
     return found
 
 
@@ -100,22 +113,20 @@ def read(folder: Path) -> Known | None:
         return None
 
 
-def adopt(folder: Path, key: str, bundle: str) -> Adopted:
+def adopt(theirs: Known, meta: Path, key: str, bundle: str) -> Adopted:
     """Keep a result from a bundle, unless one is known; "other" is one that differs from that.
 
-    One that this zclab cannot read has no use here; raises ConfigError.
+    ``meta`` is the file with its inputs.
     """
-    theirs = read(folder)
-    if not theirs:
-        raise ConfigError(f"{bundle}: known result {key} is none; make the bundle anew")
     measured = theirs.measured.model_copy(update={"bundle": bundle})
 
     def fill(new: Path) -> None:
-        shutil.copyfile(folder / META, new / META)
+        shutil.copyfile(meta, new / META)
         theirs_here = theirs.model_copy(update={"measured": measured})
         (new / _FILE).write_text(theirs_here.model_dump_json(), encoding="utf-8")
 
-    if not ensure(KIND, key, fill):
+    # One that a power cut leaves damaged is forgotten, and there may be thousands.
+    if not ensure(KIND, key, fill, flush=False):
         return "new"
     ours = read(artifact_path(KIND, key))
     return "other" if ours and differences(ours, theirs.trial, theirs.samples) else "there"

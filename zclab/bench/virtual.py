@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import TypeAdapter
 
 from zclab.bench.accounts import counted, with_exact
 from zclab.bench.execute import BUGS, bug_reason
-from zclab.bench.known import Known, differences, find, forget_oldest, keep, measured_now
+from zclab.bench.known import Known, RawName, differences, find, forget_oldest, keep, measured_now
 from zclab.bench.notices import with_notices
 from zclab.bench.plan import Planned
 from zclab.bench.states import (
@@ -58,9 +58,9 @@ class Outcome:
 
 
 class _Raw(Said):
-    """A raw output; its name is one of a file below ``raw/`` and leads nowhere else."""
+    """A raw output."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^(?:\w[\w.:-]*/)*\w[\w.:-]*$")]
+    name: RawName
     text: str
 
 

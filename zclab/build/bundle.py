@@ -39,7 +39,9 @@ Kind = Literal[
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[
     str,
-    StringConstraints(pattern=r"^(?:[A-Za-z0-9_][\w.+-]*/)*[A-Za-z0-9_][\w.+-]*$", max_length=50),
+    StringConstraints(
+        pattern=r"^(?:[A-Za-z0-9_][A-Za-z0-9_.+-]*/)*[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=50
+    ),
 ]
 """A file's name in an artifact: it leads nowhere else, and fits into a tar's header."""
 

@@ -137,11 +137,17 @@ def is_count(value: object) -> bool:
 
 
 def ensure(
-    kind: str, key: str, fill: Callable[[Path], object], *, progress: Progress = silent
+    kind: str,
+    key: str,
+    fill: Callable[[Path], object],
+    *,
+    flush: bool = True,
+    progress: Progress = silent,
 ) -> bool:
     """Have an artifact by its key, after ``fill(folder)`` if need be; tell if it was there.
 
-    What fills it also has to leave its META in the folder.
+    What fills it also has to leave its META in the folder. Without ``flush`` it may be damaged
+    after a power cut, and who reads it has to see that.
     """
     path = artifact_path(kind, key)
     cached = True
@@ -150,7 +156,7 @@ def ensure(
             if not path.is_dir():
                 cached = False
                 with disk_full_explained(path.parent):
-                    _fill(path, fill)
+                    _fill(path, fill, flush=flush)
     os.utime(path)  # prune() goes by when an artifact was last wanted
     return cached
 
@@ -259,14 +265,15 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(doomed)
 
 
-def _fill(path: Path, fill: Callable[[Path], object]) -> None:
+def _fill(path: Path, fill: Callable[[Path], object], *, flush: bool) -> None:
     """Build beside ``path`` and rename; the caller holds the artifact's lock."""
     unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
     unfinished.mkdir(parents=True)
     try:
         fill(unfinished)
-        os.sync()  # a rename that outlives a power cut must not name files that did not
+        if flush:
+            os.sync()  # a rename that outlives a power cut must not name files that did not
         unfinished.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -34,7 +34,7 @@ MOST_FILLING = 2 * tarfile.BLOCKSIZE + tarfile.RECORDSIZE
 LOGS = ("build.log",)
 """What two builds of the same inputs need not have in common."""
 
-_KEPT_BUNDLES = 2
+_KEPT_BUNDLES = 4
 _CHUNK = MIB
 _BAD_HEADER = (tarfile.HeaderError, ValueError)
 _BAD_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -57,6 +57,10 @@ class Bundle:
         if not any((one.kind, one.key) == (kind, key) for one in self.manifest.artifacts):
             raise ConfigError(f"{self.file}: has no {kind} {key}, which it is about")
         return self.folder / kind / key
+
+    def place(self, content: Content) -> Path:
+        """Return the folder of one of its artifacts."""
+        return self.folder / content.kind / content.key
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -96,7 +100,7 @@ def unpacked(file: Path, progress: Progress = silent) -> Bundle:
 
 def adopt(bundle: Bundle, content: Content) -> Adopted:
     """Have an artifact of a bundle in the cache under its own key, unless that is there."""
-    folder = bundle.path(content.kind, content.key)
+    folder = bundle.place(content)
 
     def fill(new: Path) -> None:
         shutil.copytree(folder, new, copy_function=os.link, dirs_exist_ok=True)
