@@ -361,6 +361,7 @@ def nightly(
     )
 
 
+EVIDENCE_HELP = "also print both runs, with every counter that shows which mode was in effect"
 KERNEL_HELP = (
     "ours, none, a series' folder, a kernel tree, or patches on top of ours (A.patch,B.patch)"
 )
@@ -382,6 +383,7 @@ KERNEL_HELP = (
         "gates": "a file of gates/ without its ending, or a path",
         "out": "a new folder for both runs, instead of one in runs/",
         "nic": "as for run-bench",
+        "evidence": EVIDENCE_HELP,
     },
 )
 @explained
@@ -400,6 +402,7 @@ def ab(
     gates: str = "",
     out: str = "",
     nic: str = "",
+    evidence: bool = False,
 ) -> None:
     """Compare two kernels in virtual time."""
     from zclab import ab as two_kernels  # noqa: PLC0415 - scipy takes a second to import
@@ -421,6 +424,7 @@ def ab(
         head=head,
         out_dir=out,
         gates=gates,
+        evidence=evidence,
     )
 
 
@@ -440,6 +444,7 @@ def ab(
         "offloads": "as for run-bench",
         "jobs": "as for run-bench",
         "out": "a new folder for the runs, instead of one in runs/",
+        "evidence": EVIDENCE_HELP,
     },
 )
 @explained
@@ -458,6 +463,7 @@ def bisect(
     offloads: str = "on",
     jobs: int = 0,
     out: str = "",
+    evidence: bool = False,
 ) -> None:
     """Find the patch that moved a figure, in virtual time."""
     from zclab import bisection  # noqa: PLC0415 - scipy takes a second to import
@@ -472,10 +478,11 @@ def bisect(
     )
     bisection.bisect(
         experiment.planned(commands.load("emulated", clock="virtual"), options),
-        experiment.virtual_options(jobs=jobs, profile=False, copy_bytes=8),
+        experiment.virtual_options(jobs=jobs, profile=True, copy_bytes=8),
         bisection.steps_of(series=series, source=source, good=good, bad=bad),
         metric=metric,
         out_dir=out,
+        evidence=evidence,
     )
 
 
@@ -488,10 +495,10 @@ def bisect(
 )
 @explained
 def profile_diff(_context: Context, base: str, head: str, top: int = 25) -> None:
-    """Show which symbols cost more or less in another run."""
-    from zclab import ab as two_kernels  # noqa: PLC0415 - as above
+    """Show which components and symbols cost more or less in another run."""
+    from zclab import offline  # noqa: PLC0415 - as above
 
-    two_kernels.profile_diff(base, head, shown=top)
+    offline.profile_diff(base, head, shown=top)
 
 
 @task(
@@ -538,6 +545,7 @@ def report(
         "junit": "also write JUnit XML",
         "html": "also write the run's page, with the comparison in it",
         "markdown": "also write the verdict as Markdown",
+        "evidence": EVIDENCE_HELP,
     },
 )
 @explained
@@ -551,6 +559,7 @@ def compare(
     junit: str = "",
     html: str = "",
     markdown: str = "",
+    evidence: bool = False,
 ) -> None:
     """Judge a run against others, or its modes."""
     from zclab import offline  # noqa: PLC0415 - as above
@@ -564,6 +573,7 @@ def compare(
         junit=junit,
         html=html,
         md=markdown,
+        evidence=evidence,
     )
 
 

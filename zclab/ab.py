@@ -13,19 +13,15 @@ from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.kernel import PATCHES
 from zclab.build.series import SERIES_FILE
 from zclab.build.variants import with_more
-from zclab.cli import check_range
 from zclab.commands import build_lab, out
 from zclab.errors import ConfigError
 from zclab.experiment import bench
 from zclab.gates import load_gates
 from zclab.paths import is_file, is_folder, is_there, user_path, user_paths
 from zclab.recorded import Plan
-from zclab.report import terminal
 from zclab.store import RUNS
 
 TREE_FILES = ("Kconfig", "Makefile", "arch/x86")
-SHOWN = 12
-"""How many movers of each cell are shown; all are in the profiles of the runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +64,19 @@ def kernel_of(option: str, text: str) -> Iterator[Kernel]:
 
 
 def ab(
-    experiment: Plan, virtual: VirtualOptions, *, base: str, head: str, out_dir: str, gates: str
+    experiment: Plan,
+    virtual: VirtualOptions,
+    *,
+    base: str,
+    head: str,
+    out_dir: str,
+    gates: str,
+    evidence: bool = False,
 ) -> None:
-    """Build and run both kernels, print both tables and what moved; GateError where it is worse."""
+    """Build and run both kernels, and compare them; GateError where head is worse.
+
+    The verdict is printed first, then what moved; both runs' own tables only with ``evidence``.
+    """
     if experiment.lab.clock != "virtual":
         raise ConfigError("--lab: ab compares in virtual time, which needs an emulated lab")
     if gates:
@@ -91,8 +97,9 @@ def ab(
                 replace(virtual, profile=True),
                 keep=False,
                 out_dir=str(folder),
+                table=False,
             )
-    profile_diff(str(runs["base"]), str(runs["head"]))
+    out.print()
     offline.compare(
         str(runs["head"]),
         baselines=[str(runs["base"])],
@@ -102,14 +109,8 @@ def ab(
         junit="",
         html="",
         md="",
+        evidence=evidence,
     )
-
-
-def profile_diff(base: str, head: str, *, shown: int = SHOWN) -> None:
-    """Print what symbols cost in two runs with profiles, the largest movers first."""
-    check_range("--top", shown, 1, 1_000_000)
-    for cell in offline.profile_movements(base, head):
-        out.print(terminal.render_movements(cell, shown=shown))
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
 
+from zclab import costs, offline
 from zclab.ab import Kernel, new_folder
 from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.cache import cache_dir
@@ -21,7 +22,9 @@ from zclab.errors import ConfigError, TrialError
 from zclab.experiment import bench
 from zclab.gates import measured_in
 from zclab.paths import user_path
+from zclab.profiles import Cost
 from zclab.recorded import Plan
+from zclab.report.moved import percent
 from zclab.results import METRICS
 from zclab.store import load
 
@@ -86,14 +89,24 @@ def first_bad(count: int, is_bad: Callable[[int], bool]) -> int:
 
 
 def bisect(
-    experiment: Plan, virtual: VirtualOptions, steps: Sequence[Step], *, metric: str, out_dir: str
+    experiment: Plan,
+    virtual: VirtualOptions,
+    steps: Sequence[Step],
+    *,
+    metric: str,
+    out_dir: str,
+    evidence: bool = False,
 ) -> str:
     """Find, print and return the name of the step that moved a metric.
+
+    Then print what that step moved, by component and by symbol; ``evidence`` adds the tables of
+    the runs before and after it.
 
     A step is bad where its figure is nearer to the last step's than to the first's. Raises
     ConfigError where the two are equal, or for a metric that the plan does not give once.
     """
     _check_metric(experiment, metric)
+    unit = METRICS[metric].unit
     with new_folder(out_dir, "bisect") as runs, steps_folder() as folder:
 
         @cache
@@ -105,19 +118,29 @@ def bisect(
             bench(
                 experiment,
                 lambda: build_lab(experiment.lab, source=kernel.source, series=kernel.series),
-                virtual,
+                replace(virtual, profile=True),
                 keep=False,
                 out_dir=str(run),
+                table=False,
             )
-            return _mean(run, metric)
+            mean = _mean(run, metric)
+            out.print(f"{metric} {mean:g} {unit}")
+            return mean
 
         good, bad = figure(0), figure(len(steps) - 1)
         if good == bad:
             names = f"{steps[0].name} and {steps[-1].name}"
             raise ConfigError(f"{metric} is {good:g} both with {names}")
         index = first_bad(len(steps), lambda i: abs(figure(i) - bad) < abs(figure(i) - good))
-        before, after, unit = figure(index - 1), figure(index), METRICS[metric].unit
-    out.print(f"{steps[index].name}: {metric} from {before:g} to {after:g} {unit}", style="bold")
+        before, after = figure(index - 1), figure(index)
+        around = [runs / f"{at:03}" for at in (index - 1, index)]
+    verdict = f"{steps[index].name}: {metric} from {before:g} to {after:g} {unit}"
+    share = percent(Cost(base=before, head=after))
+    out.print("", f"{verdict}, {share}" if share else verdict, "", sep="\n", style="bold")
+    moved = costs.between(*(offline.side([run]) for run in reversed(around)))
+    offline.print_moved(moved, shown=offline.SHOWN)
+    if evidence:
+        offline.print_evidence(around)
     return steps[index].name
 
 

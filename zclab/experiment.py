@@ -210,12 +210,14 @@ def bench(
     out_dir: str,
     kernel: KernelOptions | None = None,
     force: bool = False,
+    table: bool = True,
 ) -> Path:
     """Run, print the table, and end with a TrialError where a trial has no valid figures.
 
     ``build`` is called once all options are known to make sense. ``kernel`` is what resume() has
     to build, and None for a run that cannot be gone on with. ``force`` takes NICs that carry
-    something. Return the run's folder, which is gone again where ``build`` raises a ConfigError.
+    something. Without ``table`` it is printed only where a trial failed. Return the run's folder,
+    which is gone again where ``build`` raises a ConfigError.
     """
     store = begin(experiment, virtual, kernel=kernel, out_dir=out_dir)
 
@@ -226,7 +228,7 @@ def bench(
             store.discard()
             raise
 
-    run_all(experiment, experiment, built, store, virtual, keep=keep, force=force)
+    run_all(experiment, experiment, built, store, virtual, keep=keep, force=force, table=table)
     _fail_where_bad(store.results, experiment.trials)
     return store.path
 
@@ -320,10 +322,15 @@ def run_all(
     *,
     keep: bool = False,
     force: bool = False,
+    table: bool = True,
 ) -> None:
-    """Run what is to be done of a plan, and print all that there is of the whole as it comes."""
-    table = _growing_table(whole)
-    store.on_trial = table.trial_ended
+    """Run what is to be done of a plan, and print all that there is of the whole as it comes.
+
+    Without ``table`` that is printed at the end, and only where a trial has no figures.
+    """
+    growing = _growing_table(whole)
+    if table:
+        store.on_trial = growing.trial_ended
     try:
         if todo.parts:
             artifacts = build()
@@ -336,10 +343,10 @@ def run_all(
                     _run_in_labs(todo, artifacts, store, keep=keep, force=force, progress=progress)
     finally:
         if store.path.exists():
-            _finish(store, whole, table)
+            _finish(store, whole, growing if table or _bad(store.results) else None)
 
 
-def _finish(store: RunDirectory, whole: Plan, table: GrowingTable) -> None:
+def _finish(store: RunDirectory, whole: Plan, table: GrowingTable | None) -> None:
     """Put what there is in order, print it, and say how to go on where something is missing."""
     store.arrange(in_order(whole, store.results.trials))
     _print(store.results, store.path, table)
@@ -387,18 +394,21 @@ def _growing_table(whole: Plan) -> GrowingTable:
     return GrowingTable(Counter(map(key_of, dimensions)), out.print, baseline=whole.baseline)
 
 
-def _print(results: Results, folder: Path, table: GrowingTable) -> None:
-    if results.trials:
+def _print(results: Results, folder: Path, table: GrowingTable | None) -> None:
+    if results.trials and table:
         table.finish(results)
     out.print(f"results, raw output and console logs: {folder}")
-    if results.trials:
+    if results.trials and table:
         out.print(f"every counter and hash: `invoke report {folder} --evidence`", markup=False)
 
 
 def _fail_where_bad(results: Results, trials: int) -> None:
-    bad = sum(trial.status != "ok" for trial in results.trials)
-    if bad:
+    if bad := _bad(results):
         raise TrialError(f"{bad} of {trials} trials have no valid figures; see the table")
+
+
+def _bad(results: Results) -> int:
+    return sum(trial.status != "ok" for trial in results.trials)
 
 
 def _check_numbers(options: Options) -> None:

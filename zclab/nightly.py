@@ -29,7 +29,7 @@ from zclab.recorded import KernelOptions, Plan
 from zclab.report.junit import junit
 from zclab.report.markdown import summary
 from zclab.report.page import page
-from zclab.report.terminal import render_comparison
+from zclab.report.terminal import render_figures, render_verdict
 from zclab.results import Results
 from zclab.store import RUNS, load, replace, write_value
 
@@ -155,7 +155,7 @@ def _write(results: Results, run: Path, verdict: Verdict, options: Options, rule
     name = f"{results.run.id} against {against or 'no baseline'}"
     replace(folder / JUNIT, junit(judged, name=name, trials=results.trials, problem=problem))
     if judged:
-        out.print(render_comparison(judged, against))
+        out.print(render_verdict(judged, against), "", render_figures(judged), sep="\n")
     if verdict.note:
         out.print(printable(verdict.note), markup=False)
     written = ", ".join(str(folder / name) for name in (SUMMARY, PAGE, JUNIT))

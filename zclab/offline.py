@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from zclab import costs
 from zclab.bench.plan import select_modes
+from zclab.cli import check_range
 from zclab.commands import out
 from zclab.compare import between, tally, within
 from zclab.errors import ConfigError, GateError, TrialError, ZclabError
@@ -13,18 +15,21 @@ from zclab.gates import Gates, default_gates, load_gates
 from zclab.judge import Judged
 from zclab.model import Clock, ModeName
 from zclab.paths import is_file, is_folder, is_there, user_path
-from zclab.profiles import CellMovements, movements
+from zclab.profiles import CellMovements, movements, profiles
 from zclab.recorded import PLAN_FILE
 from zclab.report.junit import junit as junit_of
 from zclab.report.markdown import markdown, markdown_comparison
+from zclab.report.moved import cost_sentence, render_moved
 from zclab.report.page import page
-from zclab.report.terminal import render, render_comparison
+from zclab.report.terminal import render, render_figures, render_verdict
 from zclab.report.trending import render_trend, trend_page
 from zclab.store import RAW, RESULTS_FILE, load, replace, run_folder
 from zclab.trend import FEWEST_RUNS, comparable_with_last, histories, load_runs
 
 PAGE_FILE = "report.html"
 TREND_FILE = "trend.html"
+SHOWN = 12
+"""How many symbols of each cell are shown; all are in the profiles of the runs."""
 
 
 def report(
@@ -59,26 +64,42 @@ def compare(
     junit: str,
     html: str,
     md: str,
+    shown: int = SHOWN,
+    evidence: bool = False,
 ) -> None:
-    """Judge a run against others, or its modes against one of them; fail where it is worse."""
+    """Judge a run against others, or its modes against one of them; fail where it is worse.
+
+    The verdict comes first, then what costs more or less, by component and by symbol, then the
+    figures; with ``evidence`` all that shows which mode was in effect.
+    """
     path = user_path(run, "--run")
     results = load(path)
     rules = _gates(gates, results.run.clock)
     bases = [user_path(name, "--baseline") for name in baselines]
     places = _places([path, *bases], junit=junit, html=html, markdown=md)
-    if baselines:
-        theirs = [load(base) for base in bases]
+    theirs = [load(base) for base in bases]
+    if theirs:
         judged = between(results, theirs, rules, allow=allow)
         against = " and ".join(other.run.id for other in theirs)
     else:
-        against = _mode(baseline_mode)
-        judged = within(results, rules, baseline=against)
+        mode = _mode(baseline_mode)
+        judged, against = within(results, rules, baseline=mode), mode
     if not judged:
         raise ConfigError(
             f"{run}: nothing to compare: name runs with --baseline, or a mode that has valid "
             f"figures with --baseline-mode, not {against}"
         )
-    out.print(render_comparison(judged, against))
+    out.print(render_verdict(judged, against), "", sep="\n")
+    ours = side([path])
+    print_moved(
+        costs.between(ours, side(bases), allow=allow)
+        if bases
+        else costs.within(ours, baseline=_mode(baseline_mode)),
+        shown=shown,
+    )
+    out.print(render_figures(judged))
+    if evidence:
+        print_evidence([*bases, path])
     if file := places.get("junit"):
         name = f"{results.run.id} against {against}"
         _write("--junit", file, junit_of(judged, name=name))
@@ -92,10 +113,33 @@ def compare(
         raise problem
 
 
-def profile_movements(base: str, head: str) -> tuple[CellMovements, ...]:
-    """Return what moved between the profiles of two runs."""
+def profile_diff(base: str, head: str, *, shown: int = SHOWN) -> None:
+    """Print what costs more or less in another run with profiles."""
+    check_range("--top", shown, 1, 1_000_000)
     before, after = user_path(base, "--base"), user_path(head, "--head")
-    return movements(before, load(before), after, load(after))
+    found = movements(before, load(before), after, load(after))
+    for cell in found:
+        out.print(cost_sentence(cell), style="bold")
+    out.print()
+    print_moved(found, shown=shown)
+
+
+def side(places: Sequence[Path]) -> costs.Side:
+    """Return one side of a comparison: its runs, and their profiles where they have any."""
+    runs = [load(place) for place in places]
+    return costs.Side(runs=runs, profiles=profiles(zip(places, runs, strict=True)))
+
+
+def print_moved(cells: Sequence[CellMovements], *, shown: int) -> None:
+    """Print what costs more or less, by component and, where there are profiles, by symbol."""
+    for cell in cells:
+        out.print(render_moved(cell, shown=shown))
+
+
+def print_evidence(places: Sequence[Path]) -> None:
+    """Print runs with all counters that show which mode was in effect."""
+    for place in places:
+        out.print("", render(load(place), details=True), sep="\n")
 
 
 def trend(folder: str, *, gates: str, html: str) -> None:
@@ -123,6 +167,11 @@ def problem_of(judged: Sequence[Judged], against: str) -> ZclabError | None:
     if count["missing"]:
         return TrialError(f"{count['missing']} of {len(judged)} figures are missing, {against} has")
     return None
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder of a run that was named by it or by its ``results.json``."""
+    return path if path.is_dir() else path.parent
 
 
 def _mode(name: str) -> ModeName:

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from zclab.errors import ConfigError
-from zclab.model import COMPONENTS, TRANSACTIONS, Component
+from zclab.model import COMPONENTS, TRANSACTIONS, Component, ModeName
 from zclab.outside import quoted
-from zclab.results import Results, Trial
+from zclab.results import Dimensions, Results, Trial
 
 FOLDER = "profile"
-LEAST = 0.05
-"""Instructions per unit that are worth a line; less is how starts differ, not what code costs."""
-
 Key = tuple[Component, str]
 """A component, and a symbol of what runs in it: the guest's kernel is the component ``guest``."""
 
 _COMPONENTS: Mapping[str, Component] = {str(name): name for name in COMPONENTS}
 
-Cell = tuple[str, str]
-"""A mode, and a workload by its label."""
+Profiles = Mapping[Dimensions, Mapping[Key, float]]
+"""What each symbol costs per unit, by mode and cell: ``boot`` and ``repetition`` say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Movement:
-    """What a symbol cost per unit (a frame, a transaction) in two windows."""
+class Cost:
+    """What something costs per unit (KB, transaction) on two sides."""
 
-    component: Component
-    symbol: str
     base: float
     head: float
 
@@ -42,18 +37,34 @@ class Movement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellMovements:
-    """What moved in one mode and workload.
+class Movement(Cost):
+    """What a symbol cost on two sides."""
 
-    ``unit`` is what costs are per, KB or transaction. ``change`` is that of all symbols together,
-    of those which moved too little to be among ``movements``, too.
+    component: Component
+    symbol: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellMovements:
+    """What one mode cost in one cell on two sides, which are called ``base`` and ``head``.
+
+    ``what`` is in which unit, such as ``instructions per KB``, with ``decimals`` worth showing.
+    ``movements`` are all symbols, the largest movers first, and sum to ``components``; there are
+    none where a side has no profile.
     """
 
-    mode: str
-    workload: str
-    unit: str
-    change: float
-    movements: tuple[Movement, ...]
+    dimensions: Dimensions
+    what: str
+    components: Mapping[Component, Cost]
+    movements: tuple[Movement, ...] = ()
+    base: str = "base"
+    head: str = "head"
+    decimals: int = 1
+
+    @property
+    def whole(self) -> Cost:
+        """All components together."""
+        return _sum(self.components.values())
 
 
 def profile_name(trial: Trial) -> str:
@@ -69,46 +80,78 @@ def accounts_name(trial: Trial) -> str:
 def movements(
     base: Path, base_results: Results, head: Path, head_results: Results
 ) -> tuple[CellMovements, ...]:
-    """Return what each symbol costs in two runs, the largest movers of each cell first.
+    """Return what each symbol costs in two runs, for each mode and cell that both have.
 
-    A cost is the mean over a cell's starts. Raises ConfigError where the runs have no profile of
-    one cell in common.
+    Cells that ran under other conditions, such as other offloads, are compared where each run has
+    one of them. Raises ConfigError where the runs have no profile of one cell in common.
     """
-    before, after = _costs(base, base_results), _costs(head, head_results)
-    shared = [cell for cell in before if cell in after]
-    if not shared:
+    before, after = profiles([(base, base_results)]), profiles([(head, head_results)])
+    pairs = tuple(_pairs(before, after))
+    if not pairs:
         msg = (
             f"{base} and {head}: no profile of one mode and workload in common; "
             "make both with `run-bench --clock=virtual --profile`"
         )
         raise ConfigError(msg)
-    return tuple(_moved(cell, before[cell], after[cell]) for cell in shared)
+    return tuple(moved(theirs, before[theirs], after[ours]) for theirs, ours in pairs)
 
 
-def _moved(cell: Cell, base: Mapping[Key, float], head: Mapping[Key, float]) -> CellMovements:
-    mode, workload = cell
-    moved = difference(base, head, base_units=1, head_units=1)
+def profiles(runs: Iterable[tuple[Path, Results]]) -> Profiles:
+    """Return the profiles of runs: the mean over all starts of a mode in a cell."""
+    found: dict[Dimensions, list[Mapping[Key, float]]] = {}
+    for run, results in runs:
+        folder = run if run.is_dir() else run.parent
+        for trial in results.trials:
+            file = folder / "raw" / profile_name(trial)
+            if trial.status == "ok" and file.is_file():
+                found.setdefault(of_mode(trial, trial.mode), []).append(_read(file))
+    return {cell: _mean(read) for cell, read in found.items()}
+
+
+def of_mode(cell: Dimensions, mode: ModeName) -> Dimensions:
+    """Return what all trials of a mode in a cell have in common."""
+    shared = {name: getattr(cell, name) for name in Dimensions.model_fields}
+    return Dimensions(**shared | {"mode": mode, "boot": 0, "repetition": 0})
+
+
+def moved(
+    dimensions: Dimensions, base: Mapping[Key, float], head: Mapping[Key, float]
+) -> CellMovements:
+    """Return what moved between two profiles of a mode in a cell."""
+    found = difference(base, head, base_units=1, head_units=1)
+    parts = {
+        name: [one for one in found if one.component == name]
+        for name in COMPONENTS
+        if any(one.component == name for one in found)
+    }
+    unit = "transaction" if dimensions.workload in TRANSACTIONS else "KB"
     return CellMovements(
-        mode=mode,
-        workload=workload,
-        unit="transaction" if workload.split()[0] in TRANSACTIONS else "KB",
-        change=sum(one.change for one in moved),
-        movements=tuple(one for one in moved if abs(one.change) >= LEAST),
+        dimensions=dimensions,
+        what=f"instructions per {unit}",
+        components={name: _sum(of) for name, of in parts.items()},
+        movements=tuple(found),
     )
 
 
-def _costs(run: Path, results: Results) -> dict[Cell, dict[Key, float]]:
-    """Return the mean cost per unit of every symbol, by cell."""
-    found: dict[Cell, list[Mapping[Key, float]]] = {}
-    folder = run if run.is_dir() else run.parent
-    for trial in results.trials:
-        file = folder / "raw" / profile_name(trial)
-        if trial.status == "ok" and file.is_file():
-            streams = f"{trial.streams} streams" if trial.streams > 1 else None
-            words = (trial.workload, trial.direction, f"{trial.message_bytes} B", streams)
-            label = " ".join(word for word in words if word)
-            found.setdefault((trial.mode, label), []).append(_read(file))
-    return {cell: _mean(profiles) for cell, profiles in found.items()}
+def _pairs(before: Profiles, after: Profiles) -> Iterator[tuple[Dimensions, Dimensions]]:
+    for cell in before:
+        if cell in after:
+            yield cell, cell
+            continue
+        there, here = (
+            [one for one in side if _subject(one) == _subject(cell)] for side in (after, before)
+        )
+        if len(there) == len(here) == 1:
+            yield cell, there[0]
+
+
+def _subject(cell: Dimensions) -> tuple[object, ...]:
+    return cell.mode, cell.workload, cell.direction, cell.message_bytes, cell.streams
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    costs = list(costs)
+    return Cost(base=sum(one.base for one in costs), head=sum(one.head for one in costs))
 
 
 def _read(file: Path) -> dict[Key, float]:
@@ -140,10 +183,9 @@ def _row(line: str, where: str) -> tuple[Key, float]:
     return key, per_unit
 
 
-def _mean(profiles: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
-    profiles = list(profiles)
-    keys = {key for profile in profiles for key in profile}
-    return {key: fmean(profile.get(key, 0.0) for profile in profiles) for key in keys}
+def _mean(read: Sequence[Mapping[Key, float]]) -> dict[Key, float]:
+    keys = {key for profile in read for key in profile}
+    return {key: fmean(profile.get(key, 0.0) for profile in read) for key in keys}
 
 
 def difference(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,38 +14,27 @@ from zclab.build.series import read_series
 from zclab.config import load_lab
 from zclab.errors import ConfigError
 from zclab.experiment import Options, planned, virtual_options
-from zclab.profiles import Movement, movements, profile_name
+from zclab.profiles import Cost, Movement, movements, profile_name
 from zclab.results import Results, RunInfo, Trial
+from zclab.simulated import TRANSACTIONS, SimulatedRun
 
 PATCH = Path(__file__).parents[1] / "data/ab/needless-copy.patch"
 
 
-def a_run(folder: Path, starts: list[str]) -> Results:
+def a_run(folder: Path, starts: list[str], **conditions: Any) -> Results:
     """Write a run of one cell with a profile for each start."""
-    trials = []
+    run = SimulatedRun(clock="virtual")
+    where = TRANSACTIONS | {"amount": 4000} | conditions
     for boot, profile in enumerate(starts):
-        trials.append(
-            Trial(
-                mode="vhost",
-                workload="TCP_RR",
-                direction=None,
-                message_bytes=1,
-                mtu=1500,
-                offloads="on",
-                nic="e1000e",
-                streams=1,
-                duration_s=1.0,
-                amount=4000,
-                boot=boot,
-                repetition=boot,
-                status="ok",
-            )
-        )
-        file = folder / "raw" / profile_name(trials[-1])
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"component\tsymbol\tinsns\tinsns_per_transaction\n{profile}")
-    run = RunInfo(id="r", started="2026-01-01T00:00:00+00:00", lab="l", clock="virtual", command="")
-    return Results(run=run, trials=tuple(trials))
+        run.add("vhost", {}, boot=boot, repetition=boot, **where)
+        write_profile(folder, run.results.trials[-1], profile)
+    return run.results
+
+
+def write_profile(folder: Path, trial: Trial, profile: str) -> None:
+    file = folder / "raw" / profile_name(trial)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"component\tsymbol\tinsns\tinsns_per_transaction\n{profile}")
 
 
 def test_what_a_symbol_costs_is_the_mean_over_the_starts(tmp_path: Path) -> None:
@@ -54,23 +44,39 @@ def test_what_a_symbol_costs_is_the_mean_over_the_starts(tmp_path: Path) -> None
 
     (cell,) = movements(base, before, head, after)
 
-    assert (cell.mode, cell.workload, cell.unit) == ("vhost", "TCP_RR 1 B", "transaction")
+    assert (cell.dimensions.mode, cell.what) == ("vhost", "instructions per transaction")
     assert cell.movements == (
         Movement(component="vhost", symbol="handle_rx", base=110.0, head=160.0),
         Movement(component="nic", symbol="e1000_clean", base=0.0, head=1.0),
     )
+    assert cell.components == {"vhost": Cost(base=110, head=160), "nic": Cost(base=0, head=1)}
 
 
-def test_the_sum_has_what_is_too_little_for_a_line(tmp_path: Path) -> None:
+def test_cells_under_other_conditions_are_not_mixed(tmp_path: Path) -> None:
+    """The mean of a cell with offloads and one without was taken for what a symbol costs."""
     base, head = tmp_path / "base", tmp_path / "head"
-    before = a_run(base, ["vhost\thandle_rx\t400\t100\n"])
-    little = "".join(f"nic\tsymbol_{number}\t0\t0.04\n" for number in range(100))
-    after = a_run(head, [f"vhost\thandle_rx\t396\t99\n{little}"])
+    profiles = {"on": "vhost\tf\t0\t10\n", "off": "vhost\tf\t0\t90\n"}
+    for folder in (base, head):
+        runs = [a_run(folder, [text], offloads=name) for name, text in profiles.items()]
+        trials = tuple(trial for run in runs for trial in run.trials)
+    both = runs[0].model_copy(update={"trials": trials})
 
-    (cell,) = movements(base, before, head, after)
+    found = movements(base, both, head, both)
 
-    assert [moved.symbol for moved in cell.movements] == ["handle_rx"]
-    assert cell.change == pytest.approx(3)
+    assert [(cell.dimensions.offloads, cell.whole.base) for cell in found] == [
+        ("on", 10.0),
+        ("off", 90.0),
+    ]
+
+
+def test_one_cell_of_each_run_is_compared_whatever_its_conditions(tmp_path: Path) -> None:
+    base, head = tmp_path / "base", tmp_path / "head"
+    on = a_run(base, ["vhost\tf\t0\t10\n"], offloads="on")
+    off = a_run(head, ["vhost\tf\t0\t90\n"], offloads="off")
+
+    (cell,) = movements(base, on, head, off)
+
+    assert cell.whole == Cost(base=10, head=90)
 
 
 def test_runs_without_profiles_are_told_how_to_get_them(tmp_path: Path) -> None:

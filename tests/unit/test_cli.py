@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from zclab import ab, experiment
+from zclab import experiment, offline
 from zclab.cli import SHORT, Task
 from zclab.config import load_lab
 from zclab.errors import ConfigError
@@ -130,7 +130,7 @@ def test_a_seed_that_none_can_be_is_refused(seed: int) -> None:
 @pytest.mark.parametrize("top", [0, -1])
 def test_a_number_of_symbols_that_makes_no_sense_is_refused(top: int) -> None:
     with pytest.raises(ConfigError, match=r"--top: found .*, allowed: 1 to"):
-        ab.profile_diff("base", "head", shown=top)
+        offline.profile_diff("base", "head", shown=top)
 
 
 def test_a_seed_without_a_suite_is_refused(tasks: ModuleType) -> None:

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from zclab.cells import Cell, ModeResult
+from zclab.costs import cpu_parts, instructions
 from zclab.judge import measured
-from zclab.model import COMPONENTS, Clock, Component, ModeName
+from zclab.model import Clock, Component, ModeName, WorkloadName
 from zclab.report import charts
 from zclab.report.words import COLUMNS, Verdicts, number
 from zclab.results import METRICS, Metric
 from zclab.stats import Estimate
 from zclab.sweep import Sweep, crossovers
-
-HOST: tuple[Component, ...] = ("vhost", "nic", "qemu", "kvm")
-"""Whose CPU time is the host's service demand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +77,13 @@ def _stacks(cell: Cell, demand: Metric, shown: Shown) -> list[Chart]:
     size = f"{cell.dimensions.message_bytes:,} B"
     drawn = []
     for what, unit, parts_of in (
-        ("host CPU", demand.unit, _cpu_parts),
-        ("instructions", f"1/{demand.unit.partition('/')[2]}", _instructions),
+        ("host CPU", demand.unit, cpu_parts),
+        ("instructions", f"1/{demand.unit.partition('/')[2]}", _own_instructions),
     ):
         rows = [
             (result.mode, parts)
             for result in cell.modes
-            if (parts := parts_of(result, demand, shown.clock))
+            if (parts := parts_of(result, cell.dimensions.workload, shown.clock))
         ]
         if rows:
             caption = f"{what} by what it was for, {size}"
@@ -93,25 +91,12 @@ def _stacks(cell: Cell, demand: Metric, shown: Shown) -> list[Chart]:
     return drawn
 
 
-def _cpu_parts(result: ModeResult, demand: Metric, clock: Clock) -> dict[Component, float]:
-    """Return the service demand by component: in the proportion of their CPU time."""
-    seconds = {name: _mean(result, f"cpu_{name}_s", clock) for name in HOST}
-    total = sum(seconds.values())
-    if demand.name not in result.figures or not total:
-        return {}
-    whole = _mean(result, demand.name, clock)
-    return {name: whole * used / total for name, used in seconds.items()}
-
-
-def _instructions(result: ModeResult, demand: Metric, clock: Clock) -> dict[Component, float]:
+def _own_instructions(
+    result: ModeResult, workload: WorkloadName, clock: Clock
+) -> dict[Component, float]:
     """Return the instructions of all components but the peer, in virtual time."""
-    unit = demand.name.removeprefix("service_demand_us_per_")
-    names = {name: f"insns_per_{unit}_{name}" for name in COMPONENTS if name != "peer"}
-    return {
-        name: _mean(result, metric, clock)
-        for name, metric in names.items()
-        if metric in result.figures
-    }
+    found = instructions(result, workload, clock)
+    return {name: count for name, count in found.items() if name != "peer"}
 
 
 def _curves(sweep: Sweep, shown: Shown) -> list[Chart]:

@@ -14,7 +14,6 @@ from zclab.compare import within
 from zclab.gates import Gates, default_gates
 from zclab.judge import Judged, Verdict, measured
 from zclab.model import Clock, ModeName
-from zclab.profiles import CellMovements
 from zclab.report import words
 from zclab.report.evidence import counters, sentences
 from zclab.report.words import COLUMNS, COPIED, NONE, Verdicts, number
@@ -96,8 +95,13 @@ def render_footer(
     return Group(*parts)
 
 
-def render_comparison(judged: Sequence[Judged], against: str) -> RenderableType:
-    """Return a table with a row for each figure of a run that was compared with others."""
+def render_verdict(judged: Sequence[Judged], against: str) -> RenderableType:
+    """Return the verdict on a run that was compared with others, in a sentence."""
+    return Text(words.sentence(judged, against), style="bold")
+
+
+def render_figures(judged: Sequence[Judged]) -> RenderableType:
+    """Return a table with a row for each figure that was compared, and why some are undecided."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("", "workload", "mode", "figure"):
         table.add_column(heading, no_wrap=True)
@@ -116,34 +120,9 @@ def render_comparison(judged: Sequence[Judged], against: str) -> RenderableType:
             _with_range(one),
             f"{one.p:.2g}",
         )
-    why = [Text(line, style="dim") for line in words.undecided(judged)]
+    why: list[RenderableType] = [Text(line, style="dim") for line in words.undecided(judged)]
     legend = Text(f"{words.MARKS_EXPLAINED}; p is corrected for their number", style="dim")
-    verdict = Text(words.sentence(judged, against), style="bold")
-    parts: list[RenderableType] = [table, legend]
-    if why:
-        parts += ["", *why]
-    return Group(*parts, "", verdict)
-
-
-def render_movements(cell: CellMovements, *, shown: int) -> RenderableType:
-    """Return a table of what symbols cost in two runs, the largest movers first."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("component", no_wrap=True)
-    table.add_column("symbol", no_wrap=True)
-    for heading in ("base", "head", "change"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for moved in cell.movements[:shown]:
-        table.add_row(
-            moved.component,
-            moved.symbol,
-            f"{moved.base:,.1f}",
-            f"{moved.head:,.1f}",
-            f"{moved.change:+,.1f}",
-        )
-    title = f"{cell.mode}, {cell.workload}: instructions per {cell.unit}, mean over the starts"
-    rest = len(cell.movements) - shown
-    more = f"; {rest} more moved less" if rest > 0 else ""
-    return Group(Text(title, style="bold cyan"), table, Text(f"in all {cell.change:+,.1f}{more}\n"))
+    return Group(table, legend, *(["", *why] if why else []))
 
 
 def _with_range(one: Judged) -> str:
