@@ -491,14 +491,15 @@ def bisect(
         "base": "a run made with --clock=virtual --profile",
         "head": "another one",
         "top": "how many symbols to show for each mode and workload",
+        "html": "also draw all of it: one page with a flame graph by component and symbol",
     }
 )
 @explained
-def profile_diff(_context: Context, base: str, head: str, top: int = 25) -> None:
+def profile_diff(_context: Context, base: str, head: str, top: int = 25, html: str = "") -> None:
     """Show which components and symbols cost more or less in another run."""
     from zclab import offline  # noqa: PLC0415 - as above
 
-    offline.profile_diff(base, head, shown=top)
+    offline.profile_diff(base, head, shown=top, html=html)
 
 
 @task(

@@ -17,6 +17,7 @@ from zclab.model import Clock, ModeName
 from zclab.paths import is_file, is_folder, is_there, user_path
 from zclab.profiles import CellMovements, movements, profiles
 from zclab.recorded import PLAN_FILE
+from zclab.report.flame import flame_page
 from zclab.report.junit import junit as junit_of
 from zclab.report.markdown import markdown, markdown_comparison
 from zclab.report.moved import cost_sentence, render_moved
@@ -113,15 +114,21 @@ def compare(
         raise problem
 
 
-def profile_diff(base: str, head: str, *, shown: int = SHOWN) -> None:
-    """Print what costs more or less in another run with profiles."""
+def profile_diff(base: str, head: str, *, shown: int = SHOWN, html: str = "") -> None:
+    """Print what costs more or less in another run with profiles; ``html`` draws all of it."""
     check_range("--top", shown, 1, 1_000_000)
     before, after = user_path(base, "--base"), user_path(head, "--head")
-    found = movements(before, load(before), after, load(after))
+    theirs, ours = load(before), load(after)
+    found = movements(before, theirs, after, ours)
     for cell in found:
         out.print(cost_sentence(cell), style="bold")
     out.print()
     print_moved(found, shown=shown)
+    if html:
+        written = user_path(html, "--html")
+        text = flame_page(found, base=theirs.run.id, head=ours.run.id, shown=shown)
+        _write("--html", written, text)
+        out.print(f"page: {written}")
 
 
 def side(places: Sequence[Path]) -> costs.Side:

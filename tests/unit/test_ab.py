@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from zclab import offline
 from zclab.ab import ab, kernel_of, new_folder
 from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
@@ -17,7 +18,9 @@ from zclab.experiment import Options, planned, virtual_options
 from zclab.profiles import Cost, Movement, movements, profile_name
 from zclab.results import Results, RunInfo, Trial
 from zclab.simulated import TRANSACTIONS, SimulatedRun
+from zclab.store import RESULTS_FILE
 
+ROW = ["vhost", "100.0", "160.0", "+60.0", "+60.0%"]
 PATCH = Path(__file__).parents[1] / "data/ab/needless-copy.patch"
 
 
@@ -77,6 +80,22 @@ def test_one_cell_of_each_run_is_compared_whatever_its_conditions(tmp_path: Path
     (cell,) = movements(base, on, head, off)
 
     assert cell.whole == Cost(base=10, head=90)
+
+
+def test_profile_diff_says_what_moved_and_draws_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, cost in (("base", 100), ("head", 160)):
+        results = a_run(tmp_path / name, [f"vhost\thandle_rx\t0\t{cost}\n"])
+        (tmp_path / name / RESULTS_FILE).write_text(results.model_dump_json(by_alias=True))
+    page = tmp_path / "out" / "page.html"
+
+    offline.profile_diff(str(tmp_path / "base"), str(tmp_path / "head"), html=str(page))
+
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("vhost, TCP_RR 1 B: +60.0 instructions per transaction in all, +60.0%")
+    assert any(line.split() == ["handle_rx", *ROW] for line in lines)
+    assert "<svg" in page.read_text()
 
 
 def test_runs_without_profiles_are_told_how_to_get_them(tmp_path: Path) -> None:

@@ -243,10 +243,17 @@ def _legend(axes: Axes, *, columns: int) -> None:
 @contextmanager
 def _figure(rows: float) -> Iterator[tuple[Axes, list[str]]]:
     """Give axes to draw on; their SVG is in the list afterwards."""
+    with drawing(WIDTH_IN, rows * _BAR_IN + 0.75) as (figure, svg):
+        yield figure.subplots(), svg
+
+
+@contextmanager
+def drawing(width_in: float, height_in: float) -> Iterator[tuple[Figure, list[str]]]:
+    """Give a figure to draw on; its SVG is in the list afterwards."""
     svg: list[str] = []
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH_IN, rows * _BAR_IN + 0.75), layout="constrained")
-        yield figure.subplots(), svg
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        yield figure, svg
         text = io.StringIO()
         with warnings.catch_warnings():
             # Text stays text in the SVG: a glyph that we have not, the reader's browser may have.

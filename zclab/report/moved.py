@@ -1,11 +1,12 @@
-"""What costs more or less on another side: by component, then by symbol, for the terminal.
+"""What costs more or less on another side: by component, then by symbol.
 
 All that is printed adds up to the last digit: costs are rounded first and added then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,8 +15,21 @@ from rich.text import Text
 from zclab.profiles import CellMovements, Cost, Movement
 from zclab.report import words
 
+IN_ALL = "in all"
 _TOLD = 3
 """How many components a sentence names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of a table; ``component`` is that of a symbol, and empty for anything else."""
+
+    name: str
+    component: str
+    base: str
+    head: str
+    change: str
+    percent: str
 
 
 def cost_sentence(cell: CellMovements) -> str:
@@ -24,12 +38,11 @@ def cost_sentence(cell: CellMovements) -> str:
     whole = _sum(costs.values())
     name = f"{cell.dimensions.mode}, {words.cell_name(cell.dimensions)}"
     moved = [part for part in _by_change(costs.items()) if part[1].change]
-    told = ", ".join(f"{part} {_signed(cost, cell)}" for part, cost in moved[:_TOLD])
+    told = ", ".join(f"{part} {signed(cost.change, cell.decimals)}" for part, cost in moved[:_TOLD])
     most = "" if not moved else f" (most: {told})" if len(moved) > _TOLD else f" ({told})"
     share = percent(whole)
-    return (
-        f"{name}: {_signed(whole, cell)} {cell.what} in all{f', {share}' if share else ''}{most}."
-    )
+    all_of_it = f"{signed(whole.change, cell.decimals)} {cell.what} in all"
+    return f"{name}: {all_of_it}{f', {share}' if share else ''}{most}."
 
 
 def render_moved(cell: CellMovements, *, shown: int) -> RenderableType:
@@ -58,27 +71,58 @@ def percent(cost: Cost) -> str:
     return f"{share:+.1f}%" if share else ""
 
 
-def _components(cell: CellMovements) -> Table:
+def component_rows(cell: CellMovements) -> list[Row]:
+    """Return what each component costs, the largest mover first, and all together."""
     costs = _rounded_components(cell)
+    rows = [_row(cell, name, "", cost) for name, cost in _by_change(costs.items())]
+    return [*rows, _row(cell, IN_ALL, "", _sum(costs.values()))]
+
+
+def symbol_rows(cell: CellMovements, shown: int) -> list[Row]:
+    """Return the largest movers, what they, the others, and all come to."""
+    found = listed(cell, shown)
+    costs = [_rounded(one, cell) for one in found]
+    rows = [
+        _row(cell, one.symbol, one.component, cost) for one, cost in zip(found, costs, strict=True)
+    ]
+    whole, these = _sum(_rounded_components(cell).values()), _sum(costs)
+    if others := len(cell.movements) - len(found):
+        rest = Cost(base=whole.base - these.base, head=whole.head - these.head)
+        rows.append(_row(cell, f"these {len(found):,}", "", these))
+        rows.append(_row(cell, f"{others:,} others", "", rest))
+    return [*rows, _row(cell, IN_ALL, "", whole)]
+
+
+def signed(change: float, decimals: int) -> str:
+    """Return a change with its sign; nothing is +0.0, not -0.0."""
+    return f"{round(change, decimals) + 0.0:+,.{decimals}f}"
+
+
+def _row(cell: CellMovements, name: str, component: str, cost: Cost) -> Row:
+    return Row(
+        name=name,
+        component=component,
+        base=f"{cost.base:,.{cell.decimals}f}",
+        head=f"{cost.head:,.{cell.decimals}f}",
+        change=signed(cost.change, cell.decimals),
+        percent=percent(cost),
+    )
+
+
+def _components(cell: CellMovements) -> Table:
     table = _table((cell.what,), cell)
-    for name, cost in _by_change(costs.items()):
-        table.add_row(name, *_numbers(cost, cell))
-    table.add_row("in all", *_numbers(_sum(costs.values()), cell), style="bold")
+    for row in component_rows(cell):
+        style = "bold" if row.name == IN_ALL else ""
+        table.add_row(row.name, row.base, row.head, row.change, row.percent, style=style)
     return table
 
 
 def _symbols(cell: CellMovements, shown: int) -> Table:
     table = _table(("symbol", "component"), cell)
-    found = listed(cell, shown)
-    costs = [_rounded(one, cell) for one in found]
-    for one, cost in zip(found, costs, strict=True):
-        table.add_row(Text(one.symbol), one.component, *_numbers(cost, cell))
-    whole, these = _sum(_rounded_components(cell).values()), _sum(costs)
-    if others := len(cell.movements) - len(found):
-        rest = Cost(base=whole.base - these.base, head=whole.head - these.head)
-        table.add_row(f"these {len(found):,}", "", *_numbers(these, cell), style="dim")
-        table.add_row(f"{others:,} others", "", *_numbers(rest, cell), style="dim")
-    table.add_row("in all", "", *_numbers(whole, cell), style="bold")
+    for row in symbol_rows(cell, shown):
+        style = "" if row.component else "bold" if row.name == IN_ALL else "dim"
+        name = Text(row.name)
+        table.add_row(name, row.component, row.base, row.head, row.change, row.percent, style=style)
     return table
 
 
@@ -89,18 +133,6 @@ def _table(names: Sequence[str], cell: CellMovements) -> Table:
     for heading in (cell.base, cell.head, "change", ""):
         table.add_column(heading, justify="right", no_wrap=True)
     return table
-
-
-def _numbers(cost: Cost, cell: CellMovements) -> Iterator[str]:
-    yield f"{cost.base:,.{cell.decimals}f}"
-    yield f"{cost.head:,.{cell.decimals}f}"
-    yield _signed(cost, cell)
-    yield percent(cost)
-
-
-def _signed(cost: Cost, cell: CellMovements) -> str:
-    # Rounded once more: a difference of rounded numbers can be -0.0.
-    return f"{round(cost.change, cell.decimals) + 0.0:+,.{cell.decimals}f}"
 
 
 def _rounded_components(cell: CellMovements) -> dict[str, Cost]:
