@@ -56,6 +56,20 @@ def test_a_worse_run_fails_its_gate(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "zerocopy 1 worse (throughput 0.9" in capsys.readouterr().out
 
 
+def test_cells_that_differ_in_conditions_alone_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = SimulatedRun()
+    for offloads in ("on", "off"):
+        run.boots({"vhost": FIGURES, "zerocopy": FIGURES}, boots=6, offloads=offloads)
+
+    compare(stored(tmp_path / "run", run.results))
+
+    printed = capsys.readouterr().out
+    for offloads in ("on", "off"):
+        assert f"TCP_STREAM rx 16384 B  e1000e, MTU 1500, offloads {offloads}, 5 s" in printed
+
+
 def test_a_better_run_passes(tmp_path: Path) -> None:
     ours = stored(tmp_path / "ours", simulated("after", 1.1, seed=2).results)
     theirs = stored(tmp_path / "theirs", simulated("before", 1.0).results)

@@ -98,7 +98,7 @@ def test_ab_says_the_verdict_then_components_then_symbols_then_figures(
             "in all 2,000.0 3,000.0 +1,000.0 +50.0%",
             "symbol component",
             "handle_tx vhost 2,000.0 3,000.0 +1,000.0 +50.0%",
-            "▼ TCP_RR 1 B vhost host CPU",
+            "▼ vhost host CPU",
         )
     ]
     assert order == sorted(order)

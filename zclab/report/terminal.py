@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from zclab.cells import Cell, ModeResult, cells
+from zclab.cells import Cell, Key, ModeResult, cells, key_of
 from zclab.compare import within
 from zclab.gates import Gates, default_gates
 from zclab.judge import Judged, Verdict, measured
@@ -17,7 +17,7 @@ from zclab.model import Clock, ModeName
 from zclab.report import words
 from zclab.report.evidence import counters, sentences
 from zclab.report.words import COLUMNS, COPIED, NONE, Verdicts, number
-from zclab.results import METRICS, Metric, Results
+from zclab.results import METRICS, Dimensions, Metric, Results
 
 _COLOURS: dict[Verdict, str] = {
     "better": "green",
@@ -73,11 +73,9 @@ def render_cell(
     cell: Cell, clock: Clock, verdicts: Verdicts, *, baseline: ModeName
 ) -> RenderableType:
     """Return the table of one cell, with its title and why trials of it do not count."""
-    title = Text.assemble(
-        (words.cell_name(cell.dimensions), "bold cyan"),
-        (f"  {words.conditions(cell.dimensions)}", "dim"),
+    return Group(
+        "", _cell_title(cell.dimensions), _table(cell, baseline, clock, verdicts), *_remarks(cell)
     )
-    return Group("", title, _table(cell, baseline, clock, verdicts), *_remarks(cell))
 
 
 def render_footer(
@@ -101,18 +99,34 @@ def render_verdict(judged: Sequence[Judged], against: str) -> RenderableType:
 
 
 def render_figures(judged: Sequence[Judged]) -> RenderableType:
-    """Return a table with a row for each figure that was compared, and why some are undecided."""
+    """Return a table for each cell that was compared, and why some figures are undecided."""
+    found: dict[Key, list[Judged]] = {}
+    for one in judged:
+        found.setdefault(key_of(one.dimensions), []).append(one)
+    parts: list[RenderableType] = []
+    for group in found.values():
+        parts += [_cell_title(group[0].dimensions), _figures_of_cell(group), ""]
+    legend = Text(f"{words.MARKS_EXPLAINED}; p is corrected for their number", style="dim")
+    why: list[RenderableType] = [Text(line, style="dim") for line in words.undecided(judged)]
+    return Group(*parts, legend, *(["", *why] if why else []))
+
+
+def _cell_title(dimensions: Dimensions) -> Text:
+    return Text.assemble(
+        (words.cell_name(dimensions), "bold cyan"), (f"  {words.conditions(dimensions)}", "dim")
+    )
+
+
+def _figures_of_cell(judged: Sequence[Judged]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("", "workload", "mode", "figure"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("baseline", "now", "ratio"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("p", justify="right", no_wrap=True)
+    for heading, width in (("", 1), ("mode", 11), ("figure", 14)):
+        table.add_column(heading, min_width=width, no_wrap=True)
+    for heading, width in (("baseline", 15), ("now", 8), ("ratio", 22), ("p", 7)):
+        table.add_column(heading, justify="right", min_width=width, no_wrap=True)
     for one in judged:
         metric = METRICS[one.metric]
         table.add_row(
             Text(words.MARKS[one.verdict], style=_COLOURS[one.verdict]),
-            words.cell_name(one.dimensions),
             one.mode,
             metric.title,
             words.with_unit(one.theirs, metric),
@@ -120,9 +134,7 @@ def render_figures(judged: Sequence[Judged]) -> RenderableType:
             _with_range(one),
             f"{one.p:.2g}",
         )
-    why: list[RenderableType] = [Text(line, style="dim") for line in words.undecided(judged)]
-    legend = Text(f"{words.MARKS_EXPLAINED}; p is corrected for their number", style="dim")
-    return Group(table, legend, *(["", *why] if why else []))
+    return table
 
 
 def _with_range(one: Judged) -> str:
