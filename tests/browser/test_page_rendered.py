@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from zclab.profiles import Key, moved
+from zclab.report.flame import flame_page
 from zclab.report.page import page
+from zclab.results import Dimensions
 from zclab.simulated import TRANSACTIONS, SimulatedRun
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
@@ -55,24 +58,59 @@ def browse(path: Path, *options: str, width: int = 1200) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
-@pytest.mark.parametrize("width", [PHONE, 1200])
-def test_nothing_sticks_out_of_the_screen(rendered: Path, width: int) -> None:
-    """The browser measures itself: a wide table scrolls in its box, the page never does."""
-    measuring = rendered.with_name(f"measure-{width}.html")
+@pytest.fixture(scope="module")
+def flame(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of two profiles."""
+    cell = Dimensions(**TRANSACTIONS, mode="vhost", boot=0, repetition=0)
+    base: dict[Key, float] = {
+        ("vhost", f"{name}_of_a_driver_with_a_long_name_{number}"): 1e4 * number
+        for number, name in enumerate(("alloc", "free", "get", "put"), start=1)
+    }
+    head = {key: cost * 1.1 for key, cost in base.items()}
+    path = tmp_path_factory.mktemp("flame") / "flame.html"
+    text = flame_page([moved(cell, base, head)], base="old", head="new", shown=9)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def measured(page: Path, width: int) -> tuple[int, ...]:
+    """Return what a browser measures: its width, the page's, what sticks out, what is too small.
+
+    The last two are how many pictures are made for a wide screen, and for a narrow one.
+    """
+    measuring = page.with_name(f"measure-{width}.html")
     script = """<script>addEventListener("load", () => {
-      const wide = [...document.querySelectorAll("svg, figure, p, pre, h1, h2")].filter(
+      const shown = (query) => [...document.querySelectorAll(query)].filter(
+        (e) => e.checkVisibility());
+      const wide = shown("svg, figure, p, pre, h1, h2").filter(
         (e) => e.getBoundingClientRect().right > innerWidth + 1);
-      const small = [...document.querySelectorAll("svg")].filter(
-        (e) => e.getBoundingClientRect().width < 280);
-      document.body.innerHTML = `measured ${innerWidth} ${document.documentElement.scrollWidth}` +
-        ` ${wide.length} ${small.length}`; });</script>"""
-    measuring.write_text(rendered.read_text(encoding="utf-8") + script, encoding="utf-8")
-
-    dom = browse(measuring, "--dump-dom", width=width)
-
-    found = re.search(r"measured (\d+) (\d+) (\d+) (\d+)", dom)
+      const small = shown("svg").filter((e) => e.getBoundingClientRect().width < 280);
+      const found = [innerWidth, document.documentElement.scrollWidth, wide.length, small.length,
+        shown(".wide-only").length, shown(".narrow-only").length];
+      document.body.innerHTML = `measured ${found.join(" ")}`; });</script>"""
+    measuring.write_text(page.read_text(encoding="utf-8") + script, encoding="utf-8")
+    found = re.search(r"measured ([\d ]+)", browse(measuring, "--dump-dom", width=width))
     assert found is not None
-    inner, scroll, wide, small = map(int, found.groups())
+    return tuple(map(int, found[1].split()))
+
+
+@pytest.mark.parametrize(("width", "pictures"), [(PHONE, (0, 1)), (1200, (1, 0))])
+def test_nothing_sticks_out_of_the_screen(
+    rendered: Path, width: int, pictures: tuple[int, int]
+) -> None:
+    """The browser measures itself: a wide table scrolls in its box, the page never does."""
+    inner, scroll, wide, small, *shown = measured(rendered, width)
+
+    assert inner == width
+    assert scroll <= width
+    assert (wide, small) == (0, 0)
+    assert tuple(shown) == pictures
+
+
+@pytest.mark.parametrize("width", [PHONE, 1200])
+def test_nothing_of_a_flame_graph_sticks_out_of_the_screen(flame: Path, width: int) -> None:
+    inner, scroll, wide, small, *_ = measured(flame, width)
+
     assert inner == width
     assert scroll <= width
     assert (wide, small) == (0, 0)

@@ -54,7 +54,8 @@ def _bars(cell: Cell, shown: Shown, *, with_rates: bool) -> list[Chart]:
             if metric.name in result.figures
         ]
         texts = [number(estimate.value, metric) for _, estimate in rows]
-        if rows and not metric.name.startswith("latency"):
+        drawable = any(estimate.value for _, estimate in rows)
+        if drawable and not metric.name.startswith("latency"):
             drawn.append(chart(f"{metric.title}, {size}", charts.bars(rows, metric.unit, texts)))
     drawn += _stacks(cell, demand, shown)
     latency = [(result.mode, found) for result in cell.modes if (found := _latency(result, shown))]

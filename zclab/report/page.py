@@ -20,8 +20,9 @@ from zclab.outside import printable
 from zclab.report import words
 from zclab.report.evidence import counters, sentences
 from zclab.report.figures import Chart, Shown, figures
+from zclab.report.overview import overview
 from zclab.report.words import COLUMNS, MARKS, number
-from zclab.results import METRICS, Metric, Results
+from zclab.results import METRICS, Dimensions, Metric, Results
 from zclab.sweep import Sweep, sweeps
 
 CONSOLE_LINES = 25
@@ -37,13 +38,22 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table:
+    """A cell's figures; ``headings`` say whether a ratio stands beside the figure."""
+
+    size: str
+    headings: tuple[tuple[str, bool], ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A workload and direction under one set of conditions."""
 
     title: str
     conditions: str
     charts: tuple[Chart, ...]
-    tables: tuple[tuple[str, tuple[str, ...], tuple[Row, ...]], ...]
+    tables: tuple[Table, ...]
 
 
 def page(
@@ -69,25 +79,33 @@ def page(
         for result in cell.modes
         for units in result.figures.values()
     ]
+    lead, baseline_name = (comparison, against) if comparison else (judged, baseline)
     failed = any(trial.status != "ok" for trial in results.trials)
     return template("page.html.j2").render(
         run=results.run,
         provenance=results.provenance,
-        verdict=words.sentence(judged, baseline),
-        counts=[(verdict, MARKS[verdict], tally(judged)[verdict]) for verdict in get_args(Verdict)],
+        verdict=words.sentence(lead, baseline_name),
+        counts=[(verdict, MARKS[verdict], tally(lead)[verdict]) for verdict in get_args(Verdict)],
+        judged=bool(lead),
+        overview=overview(lead, baseline_name),
+        marks=words.MARKS_EXPLAINED,
         caveat=words.caveat(results),
         resumed=words.resumed(results.run),
         known=words.known(results),
         spread=words.spread_explained(estimates),
         sections=[_section(sweep, shown) for sweep in sweeps(found)],
         undecided=tuple(words.undecided(judged)),
-        comparison=[_compared(one) for one in comparison],
-        comparison_verdict=words.sentence(comparison, against) if comparison else "",
+        comparison=[
+            _compared(one, [other.dimensions for other in comparison]) for one in comparison
+        ],
+        modes_verdict=words.sentence(judged, baseline) if comparison and judged else "",
         consoles=_consoles(folder) if folder and failed else {},
         evidence=sentences(found),
         counters=counters(found),
         significance=gates.significance,
         baseline=baseline,
+        against=against,
+        explained=any(one.reason for one in comparison),
     )
 
 
@@ -113,19 +131,29 @@ def _finalized(value: object) -> object:
 
 def _section(sweep: Sweep, shown: Shown) -> Section:
     dimensions = sweep.dimensions
-    columns = tuple(METRICS[name] for name in COLUMNS[dimensions.workload])
     return Section(
         title=" ".join(word for word in (dimensions.workload, dimensions.direction) if word),
         conditions=words.conditions(dimensions),
         charts=figures(sweep, shown),
-        tables=tuple(
-            (
-                f"{cell.dimensions.message_bytes:,} B",
-                tuple(f"{metric.title}, {metric.unit}" for metric in columns),
-                tuple(_row(cell, result, columns, shown) for result in cell.modes),
-            )
-            for cell in sweep.cells
+        tables=tuple(_table(cell, shown) for cell in sweep.cells),
+    )
+
+
+def _table(cell: Cell, shown: Shown) -> Table:
+    """Return a cell's table, without columns that have nothing in them."""
+    columns = tuple(
+        METRICS[name]
+        for name in COLUMNS[cell.dimensions.workload]
+        if any(name in result.figures for result in cell.modes)
+    )
+    rows = tuple(_row(cell, result, columns, shown) for result in cell.modes)
+    return Table(
+        size=f"{cell.dimensions.message_bytes:,} B",
+        headings=tuple(
+            (f"{metric.title}, {metric.unit}", any(row.columns[number][1] for row in rows))
+            for number, metric in enumerate(columns)
         ),
+        rows=rows,
     )
 
 
@@ -155,7 +183,8 @@ def _ratio(judged: Judged | None) -> str:
     return f"{ratio.value:.2f}x {mark}{spread}"
 
 
-def _compared(one: Judged) -> tuple[str, ...]:
+def _compared(one: Judged, cells: Sequence[Dimensions]) -> tuple[str, ...]:
+    where = (words.cell_name(one.dimensions), *words.differing(one.dimensions, cells), one.mode)
     metric = METRICS[one.metric]
     ratio = words.NONE
     if one.ratio:
@@ -163,7 +192,7 @@ def _compared(one: Judged) -> tuple[str, ...]:
     return (
         one.verdict,
         f"{MARKS[one.verdict]} {one.verdict}",
-        words.figure_name(one),
+        f"{', '.join(where)}: {metric.title}",
         words.with_unit(one.theirs, metric),
         words.with_unit(one.ours, metric) if one.ours else words.NONE,
         ratio,

@@ -67,6 +67,17 @@ def conditions(dimensions: Dimensions) -> str:
     return f"{where}, {length}{warm_up}{streams}"
 
 
+def differing(mine: Dimensions, cells: Sequence[Dimensions]) -> Iterator[str]:
+    """Yield the conditions of a cell that not all cells have: ``offloads off``."""
+    for name, shown in (
+        ("nic", mine.nic),
+        ("mtu", f"MTU {mine.mtu}"),
+        ("offloads", f"offloads {mine.offloads}"),
+    ):
+        if len({getattr(one, name) for one in cells}) > 1:
+            yield shown
+
+
 def number(value: float, metric: Metric) -> str:
     """Return a figure with three digits, and copies with two decimals."""
     if abs(value) >= _TOO_LONG:
