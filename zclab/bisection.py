@@ -134,14 +134,21 @@ def bisect(
         index = first_bad(len(steps), lambda i: abs(figure(i) - bad) < abs(figure(i) - good))
         before, after = figure(index - 1), figure(index)
         around = [runs / f"{at:03}" for at in (index - 1, index)]
-    verdict = f"{steps[index].name}: {metric} from {before:g} to {after:g} {unit}"
+    change = f"{metric} from {before:g} to {after:g} {unit}"
     share = percent(Cost(base=before, head=after))
-    out.print("", f"{verdict}, {share}" if share else verdict, "", sep="\n", style="bold")
-    moved = costs.between(*(offline.side([run]) for run in reversed(around)))
+    verdict = f"{steps[index].name}: {change}{f', {share}' if share else ''}"
+    out.print("", verdict, "", sep="\n", style="bold")
+    _explain(*around, evidence=evidence)
+    return steps[index].name
+
+
+def _explain(before: Path, after: Path, *, evidence: bool) -> None:
+    """Print what moved between two runs."""
+    theirs, ours = load(before), load(after)
+    moved = costs.between(offline.side([(after, ours)]), offline.side([(before, theirs)]))
     offline.print_moved(moved, shown=offline.SHOWN)
     if evidence:
-        offline.print_evidence(around)
-    return steps[index].name
+        offline.print_evidence([theirs, ours])
 
 
 @contextmanager

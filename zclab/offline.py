@@ -24,6 +24,7 @@ from zclab.report.moved import cost_sentence, render_moved
 from zclab.report.page import page
 from zclab.report.terminal import render, render_figures, render_verdict
 from zclab.report.trending import render_trend, trend_page
+from zclab.results import Results
 from zclab.store import RAW, RESULTS_FILE, load, replace, run_folder
 from zclab.trend import FEWEST_RUNS, comparable_with_last, histories, load_runs
 
@@ -78,10 +79,10 @@ def compare(
     rules = _gates(gates, results.run.clock)
     bases = [user_path(name, "--baseline") for name in baselines]
     places = _places([path, *bases], junit=junit, html=html, markdown=md)
-    theirs = [load(base) for base in bases]
+    theirs = [(base, load(base)) for base in bases]
     if theirs:
-        judged = between(results, theirs, rules, allow=allow)
-        against = " and ".join(other.run.id for other in theirs)
+        judged = between(results, [other for _, other in theirs], rules, allow=allow)
+        against = " and ".join(other.run.id for _, other in theirs)
     else:
         mode = _mode(baseline_mode)
         judged, against = within(results, rules, baseline=mode), mode
@@ -91,16 +92,16 @@ def compare(
             f"figures with --baseline-mode, not {against}"
         )
     out.print(render_verdict(judged, against), "", sep="\n")
-    ours = side([path])
+    ours = side([(path, results)])
     print_moved(
-        costs.between(ours, side(bases), allow=allow)
-        if bases
+        costs.between(ours, side(theirs), allow=allow)
+        if theirs
         else costs.within(ours, baseline=_mode(baseline_mode)),
         shown=shown,
     )
     out.print(render_figures(judged))
     if evidence:
-        print_evidence([*bases, path])
+        print_evidence([*(other for _, other in theirs), results])
     if file := places.get("junit"):
         name = f"{results.run.id} against {against}"
         _write("--junit", file, junit_of(judged, name=name))
@@ -131,10 +132,9 @@ def profile_diff(base: str, head: str, *, shown: int = SHOWN, html: str = "") ->
         out.print(f"page: {written}")
 
 
-def side(places: Sequence[Path]) -> costs.Side:
+def side(runs: Sequence[tuple[Path, Results]]) -> costs.Side:
     """Return one side of a comparison: its runs, and their profiles where they have any."""
-    runs = [load(place) for place in places]
-    return costs.Side(runs=runs, profiles=profiles(zip(places, runs, strict=True)))
+    return costs.Side(runs=[results for _, results in runs], profiles=profiles(runs))
 
 
 def print_moved(cells: Sequence[CellMovements], *, shown: int) -> None:
@@ -143,10 +143,10 @@ def print_moved(cells: Sequence[CellMovements], *, shown: int) -> None:
         out.print(render_moved(cell, shown=shown))
 
 
-def print_evidence(places: Sequence[Path]) -> None:
+def print_evidence(runs: Sequence[Results]) -> None:
     """Print runs with all counters that show which mode was in effect."""
-    for place in places:
-        out.print("", render(load(place), details=True), sep="\n")
+    for results in runs:
+        out.print("", render(results, details=True), sep="\n")
 
 
 def trend(folder: str, *, gates: str, html: str) -> None:
@@ -174,11 +174,6 @@ def problem_of(judged: Sequence[Judged], against: str) -> ZclabError | None:
     if count["missing"]:
         return TrialError(f"{count['missing']} of {len(judged)} figures are missing, {against} has")
     return None
-
-
-def _folder(path: Path) -> Path:
-    """Return the folder of a run that was named by it or by its ``results.json``."""
-    return path if path.is_dir() else path.parent
 
 
 def _mode(name: str) -> ModeName:

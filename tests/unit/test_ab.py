@@ -16,7 +16,7 @@ from zclab.config import load_lab
 from zclab.errors import ConfigError
 from zclab.experiment import Options, planned, virtual_options
 from zclab.profiles import Cost, Movement, movements, profile_name
-from zclab.results import Results, RunInfo, Trial
+from zclab.results import Results, Trial
 from zclab.simulated import TRANSACTIONS, SimulatedRun
 from zclab.store import RESULTS_FILE
 
