@@ -26,7 +26,7 @@ from zclab.gates import default_gates
 from zclab.report.junit import junit
 from zclab.report.markdown import markdown, markdown_comparison
 from zclab.report.page import page
-from zclab.report.terminal import render, render_comparison
+from zclab.report.terminal import render, render_figures, render_verdict
 from zclab.report.trending import render_trend, trend_page
 from zclab.results import Results
 from zclab.store import RESULTS_FILE, load
@@ -99,7 +99,8 @@ def comparisons(ours: Results) -> None:
     for one, base in ((ours, theirs), (theirs, ours)):
         with suppress(ZclabError):
             judged = between(one, [base], default_gates(one.run.clock))
-            show(render_comparison(judged, base.run.id))
+            show(render_verdict(judged, base.run.id))
+            show(render_figures(judged))
             markdown_comparison(judged, base.run.id)
             junit(judged, name=base.run.id)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from zclab.build.mark import mark
-from zclab.errors import BuildError
+from zclab.errors import BuildError, ConfigError
 from zclab.paths import UNFIT, usable_folder, user_path
 from zclab.progress import Progress, silent
 
@@ -49,11 +49,14 @@ def cache_dir() -> Path:
     Raises ConfigError for one that nothing can be built in: the kernel's make takes neither blanks
     nor colons in the path of a source tree.
     """
-    if chosen := os.environ.get("ZCLAB_CACHE"):
-        folder = user_path(chosen, "ZCLAB_CACHE").absolute()
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        folder = user_path(base, "XDG_CACHE_HOME").absolute() / "zclab"
+    try:
+        if chosen := os.environ.get("ZCLAB_CACHE"):
+            folder = user_path(chosen, "ZCLAB_CACHE").absolute()
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+            folder = user_path(base, "XDG_CACHE_HOME").absolute() / "zclab"
+    except ConfigError as exc:
+        raise ConfigError(f"{exc}; set ZCLAB_CACHE to a folder that can be made") from exc
     return usable_folder(folder, "ZCLAB_CACHE", rf"[\s:]|{UNFIT}")
 
 
