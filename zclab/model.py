@@ -24,6 +24,10 @@ from pydantic_core import PydanticCustomError
 
 from zclab.cable import unusable
 
+CopyBytes = Literal[8, 1]
+COPY_BYTES: tuple[CopyBytes, ...] = get_args(CopyBytes)
+"""How many bytes a copying instruction moves: ``rep movsq``, or ``rep movsb`` with ERMS."""
+
 ModeName = Literal["passthrough", "vhost", "zerocopy"]
 WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM", "UDP_RR"]
 TRANSACTIONS: tuple[WorkloadName, ...] = ("TCP_RR", "UDP_RR")

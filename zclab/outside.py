@@ -7,11 +7,17 @@ where, and whoever shows it does, so that it moves no cursor and breaks no file.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from zclab.errors import ParseError
+from zclab.errors import ConfigError, ParseError
+
+MOST_MISTAKES = 20
+"""How many mistakes in a file an error names; of a damaged file there may be thousands."""
 
 LONGEST_SHOWN = 200
 """How many characters of a text an error quotes."""
@@ -20,6 +26,7 @@ _WHOLE = re.compile(r"[0-9]{1,20}")
 _LIMIT = 1 << 64
 
 _T = TypeVar("_T")
+_Model = TypeVar("_Model", bound=BaseModel)
 
 Count = Annotated[int, Field(ge=0, lt=_LIMIT)]
 """A counter in JSON: the kernel's and QEMU's have 64 bits."""
@@ -98,3 +105,39 @@ def _mistake(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in first["loc"])
     return ": ".join(part for part in (printable(keys.lstrip(".")), first["msg"]) if part)
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """Return a guess at what was meant, as the end of a message."""
+    close = get_close_matches(word, known, n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def explain(file: Path, kind: type[_Model], text: str) -> _Model:
+    """Return the value that a file's text is; raises ConfigError that names all mistakes in it."""
+    try:
+        return kind.model_validate_json(encoded(text))
+    except ValidationError as exc:
+        raise ConfigError("\n".join(mistakes(file, exc))) from exc
+
+
+def mistakes(file: Path, error: ValidationError) -> list[str]:
+    """Return a line for each of the first mistakes: ``results.json: trials[2].status: …``."""
+    lines = []
+    found_wrong = error.errors(include_url=False, include_context=False)
+    for mistake in found_wrong[:MOST_MISTAKES]:
+        keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in mistake["loc"])
+        where = f"{file}: {keys.lstrip('.')}" if keys else str(file)
+        message = re.sub(r"^Input should be", "should be", mistake["msg"])
+        found = mistake["input"]
+        shown = f", not {_shown(found)}" if isinstance(found, str | int | float | None) else ""
+        if mistake["type"] in {"missing", "json_invalid"}:
+            shown = ""
+        lines.append(printable(f"{where}: {message}{shown}"))
+    if (more := len(found_wrong) - MOST_MISTAKES) > 0:
+        lines.append(f"{file}: and {more} more")
+    return lines
+
+
+def _shown(found: str | float | None) -> str:
+    return quoted(found) if isinstance(found, str) else repr(found)

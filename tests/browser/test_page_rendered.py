@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from zclab.profiles import Key, moved
+from zclab.judge.simulated import TRANSACTIONS, SimulatedRun
 from zclab.report.flame import flame_page
 from zclab.report.page import page
-from zclab.results import Dimensions
-from zclab.simulated import TRANSACTIONS, SimulatedRun
+from zclab.runs.profiles import Key, moved
+from zclab.runs.results import Dimensions
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 PHONE = 360

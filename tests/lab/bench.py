@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from zclab.bench.plan import Boot, Part, plan
-from zclab.bench.run import lab_for
-from zclab.bench.run import run as run_plan
 from zclab.errors import LabError
+from zclab.experiment.run import lab_for
+from zclab.experiment.run import run as run_plan
 from zclab.lab import lifecycle as labs
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import Lab, ModeName, Switch, Workload
 from zclab.progress import silent
-from zclab.results import Results
-from zclab.store import RunDirectory, load
+from zclab.runs.plan import Boot, Part, plan
+from zclab.runs.results import Results
+from zclab.runs.store import RunDirectory, load
 
 
 def run(

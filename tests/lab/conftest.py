@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zclab.config import load_lab, with_overrides
+from zclab.documents.labs import load_lab, with_overrides
 from zclab.lab import emulated
 from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access

@@ -10,15 +10,15 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from zclab.bench.plan import Boot, plan, select_modes, select_workloads
-from zclab.bench.states import guest_state, host_state, parts
-from zclab.bench.virtual import run_trial
-from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
-from zclab.config import load_lab, with_overrides
+from zclab.documents.labs import load_lab, with_overrides
 from zclab.errors import LabError
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.model import Lab, ModeName
 from zclab.progress import silent
+from zclab.runs.plan import Boot, plan, select_modes, select_workloads
+from zclab.virtual.lab import VirtualLab, VirtualOptions
+from zclab.virtual.states import guest_state, host_state, parts
+from zclab.virtual.trials import run_trial
 
 FILE = Path(__file__).parents[1] / "data/golden.json"
 TRANSACTIONS = 500

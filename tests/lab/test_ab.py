@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from zclab.ab import ab
-from zclab.bisection import bisect, series_steps
 from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
 from zclab.build.variants import with_more
-from zclab.config import load_lab, with_overrides
-from zclab.experiment import Options, planned, virtual_options
-from zclab.offline import profile_movements
+from zclab.documents.labs import load_lab, with_overrides
+from zclab.experiment.ab import ab
+from zclab.experiment.bench import Options, planned, virtual_options
+from zclab.experiment.bisection import bisect, series_steps
+from zclab.experiment.offline import profile_movements
 
 pytestmark = pytest.mark.lab
 

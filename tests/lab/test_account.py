@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from zclab.account import USER, Context, Mark, between, parse, window
 from zclab.build.emulator import EmulatorArtifact, build_emulator
 from zclab.build.kernel import KernelArtifact, build_kernel
 from zclab.build.plugin import build_plugin, plugin_option
 from zclab.host.cpu import Roles
-from zclab.profile import Symbols, profile
+from zclab.virtual.account import USER, Context, Mark, between, parse, window
+from zclab.virtual.profile import Symbols, profile
 
 pytestmark = pytest.mark.lab
 

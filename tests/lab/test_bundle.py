@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from tests.lab import golden
-from zclab import exchange
-from zclab.bench.plan import Part
-from zclab.bench.states import guest_state, host_state
-from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build.cache import cache_dir
-from zclab.config import load_lab, with_overrides
-from zclab.experiment import bench
+from zclab.documents.labs import load_lab, with_overrides
+from zclab.experiment import exchange
+from zclab.experiment.bench import bench
 from zclab.lab.artifacts import Artifacts
 from zclab.progress import silent
-from zclab.recorded import KernelOptions, Plan
-from zclab.store import load
+from zclab.runs.plan import Part
+from zclab.runs.recorded import KernelOptions, Plan
+from zclab.runs.store import load
+from zclab.virtual.lab import VirtualOptions
+from zclab.virtual.states import guest_state, host_state
 
 pytestmark = pytest.mark.lab
 

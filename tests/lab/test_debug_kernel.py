@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bench import run
-from zclab.bench.plan import select_workloads
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab, ModeName
+from zclab.runs.plan import select_workloads
 
 pytestmark = [pytest.mark.lab, pytest.mark.nightly]
 

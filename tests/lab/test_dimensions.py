@@ -8,14 +8,14 @@ import pytest
 
 from tests.lab.bench import boot_in, opened, run
 from zclab.bench.guest import running_guest
-from zclab.bench.plan import select_workloads
 from zclab.bench.provenance import seen_on_host
-from zclab.config import with_overrides
+from zclab.documents.labs import with_overrides
 from zclab.host import netdev
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab
 from zclab.modes.zerocopy import MOST_OF_IT
-from zclab.results import Results
+from zclab.runs.plan import select_workloads
+from zclab.runs.results import Results
 
 pytestmark = pytest.mark.lab
 

@@ -14,7 +14,7 @@ import pytest
 from tests.lab.bench import boot_in, opened
 from tests.lab.traffic import both_ways
 from zclab.bench.guest import RunningGuest, running_guest
-from zclab.config import load_lab, with_overrides
+from zclab.documents.labs import load_lab, with_overrides
 from zclab.host import domain, netdev
 from zclab.host.guest import configure
 from zclab.lab.artifacts import Artifacts

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bench import run
-from zclab.bench.plan import select_workloads
-from zclab.config import with_overrides
+from zclab.documents.labs import with_overrides
 from zclab.lab import emulated, machine
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab, NicModel
+from zclab.runs.plan import select_workloads
 from zclab.units import MIB
 
 pytestmark = pytest.mark.lab

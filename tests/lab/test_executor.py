@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from zclab.results import Results
 from zclab.runner import wait_until
-from zclab.store import RESULTS_FILE, load
+from zclab.runs.results import Results
+from zclab.runs.store import RESULTS_FILE, load
 
 pytestmark = pytest.mark.lab
 

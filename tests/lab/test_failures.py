@@ -15,7 +15,6 @@ import pytest
 
 from tests.lab.bench import opened
 from zclab.bench import guest
-from zclab.bench.plan import Boot, plan, select_workloads
 from zclab.build.image import build_guest_image
 from zclab.errors import BuildError, CommandError, KernelReportError
 from zclab.lab import emulated, machine
@@ -23,6 +22,7 @@ from zclab.lab.artifacts import Artifacts
 from zclab.lab.session import Session
 from zclab.model import Lab
 from zclab.runner import wait_until
+from zclab.runs.plan import Boot, plan, select_workloads
 
 pytestmark = pytest.mark.lab
 

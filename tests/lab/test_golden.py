@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import golden
-from zclab.bench.states import parts
 from zclab.lab.artifacts import Artifacts
+from zclab.virtual.states import parts
 
 pytestmark = pytest.mark.lab
 

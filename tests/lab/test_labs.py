@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bench import run
-from zclab.bench.plan import select_workloads
 from zclab.lab import emulated, machine
 from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Endpoint, Lab
 from zclab.progress import silent
+from zclab.runs.plan import select_workloads
 
 pytestmark = pytest.mark.lab
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from zclab.results import Results
 from zclab.runner import wait_until
-from zclab.store import RESULTS_FILE, load
+from zclab.runs.results import Results
+from zclab.runs.store import RESULTS_FILE, load
 
 pytestmark = pytest.mark.lab
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bench import run
-from zclab.bench.plan import select_workloads
 from zclab.host import netdev
 from zclab.lab import lifecycle as labs
 from zclab.lab.access import Access
@@ -17,7 +16,8 @@ from zclab.lab.session import connect_libvirt
 from zclab.model import Lab, ModeName
 from zclab.progress import silent
 from zclab.report.markdown import markdown
-from zclab.results import Results, Trial
+from zclab.runs.plan import select_workloads
+from zclab.runs.results import Results, Trial
 
 pytestmark = pytest.mark.lab
 

@@ -12,7 +12,7 @@ import pytest
 
 from zclab.build.kernel import PATCHES, debian_tree
 from zclab.build.series import apply_series, copy_touched, read_series
-from zclab.config import with_overrides
+from zclab.documents.labs import with_overrides
 from zclab.host import netdev
 from zclab.host.console import ConsoleWatch
 from zclab.lab import lifecycle as labs

@@ -9,13 +9,13 @@ import pytest
 
 from tests.lab.bench import run
 from tests.sshd import keygen, public, sshd
-from zclab.bench.plan import select_workloads
 from zclab.build.cache import cache_dir
-from zclab.commands import ssh_argv
 from zclab.lab import emulated
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Endpoint, Lab
+from zclab.runs.plan import select_workloads
+from zclab.tasks.labs import ssh_argv
 
 pytestmark = pytest.mark.lab
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from zclab import experiment
-from zclab.experiment import Options, bench, planned_suite, resume, virtual_options
+from zclab.experiment import bench as experiment
+from zclab.experiment.bench import Options, bench, planned_suite, resume, virtual_options
 from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab
-from zclab.recorded import KernelOptions
-from zclab.results import Sample, Trial
-from zclab.store import RunDirectory, load
+from zclab.runs.recorded import KernelOptions
+from zclab.runs.results import Sample, Trial
+from zclab.runs.store import RunDirectory, load
 
 pytestmark = pytest.mark.lab
 

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from zclab.bench.plan import Planned, plan, select_modes, select_workloads
-from zclab.bench.states import guest_state, host_state, identity
-from zclab.bench.virtual import Outcome, run_trials
-from zclab.bench.virtual import run_trial as run_one
-from zclab.bench.virtual_lab import VirtualLab, VirtualOptions
-from zclab.config import load_lab, with_overrides
+from zclab.documents.labs import load_lab, with_overrides
+from zclab.experiment.verify import stages
 from zclab.lab.artifacts import Artifacts, build_all
 from zclab.model import COMPONENTS, NicModel, Switch
 from zclab.progress import silent
-from zclab.results import Provenance
-from zclab.trace import compare_files
+from zclab.runs.plan import Planned, plan, select_modes, select_workloads
+from zclab.runs.results import Provenance
 from zclab.units import MIB
-from zclab.verify import stages
+from zclab.virtual.lab import VirtualLab, VirtualOptions
+from zclab.virtual.states import guest_state, host_state, identity
+from zclab.virtual.trace import compare_files
+from zclab.virtual.trials import Outcome, run_trials
+from zclab.virtual.trials import run_trial as run_one
 
 pytestmark = pytest.mark.lab
 

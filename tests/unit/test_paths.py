@@ -10,19 +10,20 @@ from typing import Any
 
 import pytest
 
-from zclab import ab, bisection, commands, experiment, offline
-from zclab.bench.virtual_lab import VirtualOptions
 from zclab.build import cache
 from zclab.build.kernel import PATCHES
-from zclab.config import load_lab
+from zclab.documents.gates import load_gates
+from zclab.documents.labs import load_lab
+from zclab.documents.suites import load_suite
 from zclab.errors import ConfigError
-from zclab.gates import load_gates
+from zclab.experiment import ab, bisection, builds, offline
+from zclab.experiment import bench as experiment
+from zclab.judge.simulated import SimulatedRun
 from zclab.lab import emulated
-from zclab.paths import is_file, is_folder, is_there, user_path, user_paths
-from zclab.recorded import KernelOptions, Plan
-from zclab.simulated import SimulatedRun
-from zclab.store import RESULTS_FILE, load
-from zclab.suite import load_suite
+from zclab.options import is_file, is_folder, is_there, user_path, user_paths
+from zclab.runs.recorded import KernelOptions, Plan
+from zclab.runs.store import RESULTS_FILE, load
+from zclab.virtual.lab import VirtualOptions
 
 NOBODY = "~no-such-user/x"
 
@@ -70,8 +71,8 @@ def test_a_run_and_what_it_is_made_of_are_below_the_home(
     store = experiment.begin(plan, VirtualOptions(), kernel=None, out_dir="~/out")
 
     assert store.path == home / "out"
-    assert commands.series_folder("~/s", PATCHES) == home / "s"
-    assert commands.source_folder("~/linux") == home / "linux"
+    assert builds.series_folder("~/s", PATCHES) == home / "s"
+    assert builds.source_folder("~/linux") == home / "linux"
     with ab.new_folder("~/ab", "ab") as folder:
         assert folder == home / "ab"
     assert (cache.cache_dir(), emulated.root()) == (home / "cache", home / "state")
@@ -108,8 +109,8 @@ EACH_OPTION = pytest.mark.parametrize(
         (load_lab, "lab"),
         (load_suite, "suite"),
         (load_gates, "gate"),
-        (commands.source_folder, "--source"),
-        (lambda text: commands.series_folder(text, PATCHES), "--series"),
+        (builds.source_folder, "--source"),
+        (lambda text: builds.series_folder(text, PATCHES), "--series"),
         (lambda text: ab.new_folder(text, "ab").__enter__(), "--out"),
         (lambda text: ab.kernel_of("--head", text).__enter__(), "--head"),
         (lambda text: bisection.steps_of(series=text, source="", good="0", bad="1"), "--series"),

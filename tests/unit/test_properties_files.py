@@ -13,22 +13,23 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from tests.unit.mutations import check_reader, mutated_bytes
-from zclab import profiles
 from zclab.build import apt, buildlog, cache, emulator, kconfig, offsets
 from zclab.build.source import checkout
-from zclab.compare import within
-from zclab.config import load_lab
+from zclab.documents.gates import default_gates
+from zclab.documents.labs import load_lab
 from zclab.errors import BuildError, ZclabError
-from zclab.experiment import Options, planned
-from zclab.gates import default_gates
+from zclab.experiment.bench import Options, planned
+from zclab.judge.compare import within
+from zclab.judge.simulated import PROVENANCE, SimulatedRun
 from zclab.lab import emulated, machine
-from zclab.profile import Symbols
-from zclab.recorded import PLAN_FILE, KernelOptions, Recorded, load_recorded
+from zclab.outside import explain
 from zclab.report.markdown import markdown
 from zclab.report.terminal import render
-from zclab.results import Results
-from zclab.simulated import PROVENANCE, SimulatedRun
-from zclab.store import RESULTS_FILE, _without_empty_samples, explain, load
+from zclab.runs import profiles
+from zclab.runs.recorded import PLAN_FILE, KernelOptions, Recorded, load_recorded
+from zclab.runs.results import Results
+from zclab.runs.store import RESULTS_FILE, _without_empty_samples, load
+from zclab.virtual.profile import Symbols
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.unit.mutations import check_reader
-from zclab import doctor, netperf
 from zclab.bench import integrity
-from zclab.host import copies, cpu, guest, links, memory, netdev
+from zclab.host import copies, cpu, guest, links, memory, netdev, netperf
 from zclab.lab import dma
 from zclab.model import Direction, Workload, WorkloadName
 from zclab.modes.passthrough import vfio_interrupts
 from zclab.outside import whole_number
-from zclab.results import Dimensions, samples
-from zclab.testing import FakeRunner
+from zclab.runner.fake import FakeRunner
+from zclab.runs.results import Dimensions, samples
+from zclab.tasks import doctor
 
 DATA = Path(__file__).parents[1] / "data"
 ROLES = cpu.Roles(qemu_pid=419, nic="eth1", peer_nic="eth2")

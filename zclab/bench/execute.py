@@ -11,16 +11,16 @@ from typing import Protocol
 from zclab.bench import integrity
 from zclab.bench.guest import RunningGuest, running_guest
 from zclab.bench.notices import with_notices
-from zclab.bench.plan import Boot, Planned
 from zclab.errors import KernelReportError, TrialError, ZclabError
 from zclab.host import copies, cpu, memory, netdev
+from zclab.host.netperf import NetperfResult, netperf_argv, parse
 from zclab.lab.session import Session
 from zclab.model import ModeName, ThreadRole, Workload
 from zclab.modes.base import Evidence, NicWrites, Window
-from zclab.netperf import NetperfResult, netperf_argv, parse
 from zclab.progress import Progress
-from zclab.results import Sample, Status, Trial, samples
 from zclab.runner import Runner, write_text
+from zclab.runs.plan import Boot, Planned
+from zclab.runs.results import Sample, Status, Trial, samples
 from zclab.units import MIB
 
 RETRANSMIT_STORM = 0.1

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from zclab.bench.plan import Boot
 from zclab.errors import CommandError
 from zclab.host import cpu, domain
 from zclab.host.guest import GuestNic, configure, find_nic
@@ -16,6 +15,7 @@ from zclab.modes import MODES
 from zclab.modes.base import Attachment, Mode
 from zclab.outside import whole_number
 from zclab.runner import Runner, SshRunner, read_text, wait_until
+from zclab.runs.plan import Boot
 
 GUEST_DEADLINE_S = 240
 """From power-on to an SSH login: 11 to 15 s on an idle controller of two cores, more than 100 s on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zclab.lab.watch import Heard
-from zclab.results import Sample, Trial
+from zclab.runs.results import Sample, Trial
 
 NOTED = "kernel_noted"
 """The fact of a trial's evidence that has what was only to be noted."""

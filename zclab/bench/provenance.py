@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from zclab.host import netdev
+from zclab.host.netperf import VERSION_ARGV, parse_version
 from zclab.lab.session import Session
-from zclab.netperf import VERSION_ARGV, parse_version
-from zclab.results import Provenance
 from zclab.runner import read_text
+from zclab.runs.results import Provenance
 
 
 def seen_on_host(session: Session) -> Provenance:

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from zclab.build.mark import mark
 from zclab.errors import BuildError, ConfigError
-from zclab.paths import UNFIT, usable_folder, user_path
+from zclab.options import UNFIT, usable_folder, user_path
 from zclab.progress import Progress, silent
 
 META = "meta.json"

@@ -20,7 +20,7 @@ from pathlib import Path
 from zclab.build.cache import KEY, UNFINISHED, cache_dir, remove_tree, try_locked
 from zclab.build.mark import FOLDERS, LEFTOVER, SHARED, TAG, is_ours
 from zclab.errors import ConfigError, ZclabError
-from zclab.strict import did_you_mean
+from zclab.outside import did_you_mean
 
 ALL = "all"
 ARTIFACTS = "artifacts"

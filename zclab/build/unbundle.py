@@ -22,9 +22,8 @@ from typing import Literal
 from zclab.build.bundle import MANIFEST, SCHEMA, Content, Kind, Manifest, Packed, bundle_key
 from zclab.build.cache import META, artifact_path, ensure, file_hash, key_of, prune, remembered
 from zclab.errors import ConfigError
-from zclab.outside import quoted
+from zclab.outside import explain, quoted
 from zclab.progress import Progress, silent
-from zclab.store import explain
 from zclab.units import MIB
 
 KIND = "bundle"

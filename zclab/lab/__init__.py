@@ -1,1 +1,4 @@
-"""Where the host comes from: emulated here, or reached over SSH."""
+"""Labs: a host comes up or is reached, is prepared, and is given back.
+
+Owns locks, names, keys and ways in. Never measures.
+"""

@@ -30,7 +30,7 @@ from zclab.lab.keys import KeyPair
 from zclab.lab.machine import Hardware, Machine
 from zclab.lab.seed import ON_HOST, HostKeys, write_seed
 from zclab.model import Emulator, Endpoint, Lab, Value
-from zclab.paths import usable_folder, user_path
+from zclab.options import usable_folder, user_path
 from zclab.progress import Progress
 from zclab.runner import wait_until
 

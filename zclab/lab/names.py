@@ -17,6 +17,8 @@ from zclab.model import Lab, ModeName
 RESERVED = IPv4Network("198.18.0.0/15")
 """Management networks between hosts and guests are in it (RFC 2544 keeps it for testing)."""
 
+GUEST_ALIAS = "zclab-guest"
+"""What ssh calls the guest of every lab, so no host can be called so."""
 GUEST_ADDRESS = "198.18.0.2"
 """A guest's on the management network of an emulated lab."""
 

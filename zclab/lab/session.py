@@ -14,13 +14,13 @@ from zclab.errors import CommandError, DomainError
 from zclab.host import copies, netdev
 from zclab.host.domain import GuestFiles, Libvirt
 from zclab.host.memory import Span
+from zclab.host.netperf import netserver_argv
 from zclab.lab import lock, preflight
 from zclab.lab.access import Access
 from zclab.lab.names import Names, names_of
 from zclab.lab.seed import ON_HOST
 from zclab.lab.watch import Watcher
 from zclab.model import Lab, Switch
-from zclab.netperf import netserver_argv
 from zclab.runner import NetnsRunner, Runner, wait_until
 
 KERNEL_LOG = ("dmesg", "--follow-new")

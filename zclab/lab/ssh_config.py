@@ -10,8 +10,8 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from zclab.config import GUEST_ALIAS
 from zclab.errors import ConfigError
+from zclab.lab.names import GUEST_ALIAS
 from zclab.model import Endpoint
 from zclab.runner import LocalRunner
 from zclab.runner.far import far_command

@@ -1,4 +1,4 @@
-"""Rendering results for people: the terminal, Markdown, one HTML page. Nothing is measured here."""
+"""Rendering: terminal, page, Markdown, JUnit. Never computes a figure."""
 
 import logging
 

@@ -20,8 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from zclab.judge.stats import Estimate
 from zclab.model import Component, ModeName
-from zclab.stats import Estimate
 from zclab.units import KIB, MIB
 
 WIDTH_IN = 3.9

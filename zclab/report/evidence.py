@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from zclab.cells import Cell
+from zclab.judge.cells import Cell
 from zclab.model import ModeName
-from zclab.results import Trial
+from zclab.runs.results import Trial
 
 _PERCENT = 100
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from zclab.cells import Cell, ModeResult
-from zclab.costs import cpu_parts, instructions
-from zclab.judge import measured
+from zclab.judge.cells import Cell, ModeResult
+from zclab.judge.costs import cpu_parts, instructions
+from zclab.judge.stats import Estimate
+from zclab.judge.sweep import Sweep, crossovers
+from zclab.judge.verdicts import measured
 from zclab.model import Clock, Component, ModeName, WorkloadName
 from zclab.report import charts
 from zclab.report.words import COLUMNS, Verdicts, number
-from zclab.results import METRICS, Metric
-from zclab.stats import Estimate
-from zclab.sweep import Sweep, crossovers
+from zclab.runs.results import METRICS, Metric
 
 
 @dataclass(frozen=True, kw_only=True)

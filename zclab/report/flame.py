@@ -18,12 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from zclab.model import Component
-from zclab.profiles import CellMovements, Cost, Movement
 from zclab.report import words
 from zclab.report.charts import WIDTH_IN, drawing
 from zclab.report.figures import Chart, chart
 from zclab.report.moved import component_rows, cost_sentence, percent, signed, symbol_rows
 from zclab.report.page import template
+from zclab.runs.profiles import CellMovements, Cost, Movement
 
 HEIGHT_IN = 7.0
 _LABEL_IN = 0.15

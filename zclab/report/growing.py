@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 
 from rich.console import RenderableType
 
-from zclab.cells import Key, cells, key_of
-from zclab.judge import Verdict
+from zclab.judge.cells import Key, cells, key_of
+from zclab.judge.verdicts import Verdict
 from zclab.model import ModeName
 from zclab.report import terminal
 from zclab.report.words import Verdicts
-from zclab.results import Results
+from zclab.runs.results import Results
 
 Marks = dict[tuple[ModeName, str], Verdict]
 

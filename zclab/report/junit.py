@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from zclab.judge import Judged
+from zclab.judge.verdicts import Judged
 from zclab.outside import printable
 from zclab.report import words
-from zclab.results import METRICS, Trial
+from zclab.runs.results import METRICS, Trial
 
 
 def junit(

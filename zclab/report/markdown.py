@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zclab.cells import ModeResult, cells
-from zclab.compare import within
-from zclab.gates import Gates, default_gates
-from zclab.judge import Judged, measured
+from zclab.documents.gates import Gates, default_gates
+from zclab.judge.cells import ModeResult, cells
+from zclab.judge.compare import within
+from zclab.judge.verdicts import Judged, measured
 from zclab.model import Clock, ModeName
 from zclab.outside import printable
 from zclab.report import words
 from zclab.report.words import COLUMNS, COPIED, MARKS, number
-from zclab.results import METRICS, Results
+from zclab.runs.results import METRICS, Results
 
 _VERDICTS_SHOWN = 40
 

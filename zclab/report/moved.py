@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from zclab.profiles import CellMovements, Cost, Movement
 from zclab.report import words
+from zclab.runs.profiles import CellMovements, Cost, Movement
 
 IN_ALL = "in all"
 _TOLD = 3

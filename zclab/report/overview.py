@@ -14,12 +14,12 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from zclab.cells import Key, key_of
-from zclab.judge import Judged, Verdict
+from zclab.judge.cells import Key, key_of
+from zclab.judge.verdicts import Judged, Verdict
 from zclab.model import ModeName
 from zclab.report import words
 from zclab.report.charts import WIDTH_IN, drawing
-from zclab.results import METRICS
+from zclab.runs.results import METRICS
 
 _PANELS = (
     ("throughput_mbps", "received_mbps", "transactions_per_s"),

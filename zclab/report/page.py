@@ -10,11 +10,12 @@ from typing import get_args
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from zclab.cells import Cell, ModeResult, cells
-from zclab.compare import tally, within
-from zclab.gates import Gates, default_gates
+from zclab.documents.gates import Gates, default_gates
 from zclab.host.console import ConsoleWatch
-from zclab.judge import Judged, Verdict, measured
+from zclab.judge.cells import Cell, ModeResult, cells
+from zclab.judge.compare import tally, within
+from zclab.judge.sweep import Sweep, sweeps
+from zclab.judge.verdicts import Judged, Verdict, measured
 from zclab.model import ModeName
 from zclab.outside import printable
 from zclab.report import words
@@ -22,8 +23,7 @@ from zclab.report.evidence import counters, sentences
 from zclab.report.figures import Chart, Shown, figures
 from zclab.report.overview import overview
 from zclab.report.words import COLUMNS, MARKS, number
-from zclab.results import METRICS, Dimensions, Metric, Results
-from zclab.sweep import Sweep, sweeps
+from zclab.runs.results import METRICS, Dimensions, Metric, Results
 
 CONSOLE_LINES = 25
 

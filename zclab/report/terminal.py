@@ -9,15 +9,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from zclab.cells import Cell, Key, ModeResult, cells, key_of
-from zclab.compare import within
-from zclab.gates import Gates, default_gates
-from zclab.judge import Judged, Verdict, measured
+from zclab.documents.gates import Gates, default_gates
+from zclab.judge.cells import Cell, Key, ModeResult, cells, key_of
+from zclab.judge.compare import within
+from zclab.judge.verdicts import Judged, Verdict, measured
 from zclab.model import Clock, ModeName
 from zclab.report import words
 from zclab.report.evidence import counters, sentences
 from zclab.report.words import COLUMNS, COPIED, NONE, Verdicts, number
-from zclab.results import METRICS, Dimensions, Metric, Results
+from zclab.runs.results import METRICS, Dimensions, Metric, Results
 
 _COLOURS: dict[Verdict, str] = {
     "better": "green",

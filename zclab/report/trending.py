@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from zclab.judge.trend import History, version_of
 from zclab.report import charts, words
 from zclab.report.figures import Chart, chart
 from zclab.report.page import template
-from zclab.results import METRICS, Results
-from zclab.trend import History, version_of
+from zclab.runs.results import METRICS, Results
 
 
 def render_trend(histories: Sequence[History], runs: Sequence[Results]) -> RenderableType:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from zclab.cells import Key, ModeResult, key_of
-from zclab.judge import Judged, Verdict
+from zclab.judge.cells import Key, ModeResult, key_of
+from zclab.judge.stats import Estimate
+from zclab.judge.verdicts import Judged, Verdict
 from zclab.model import TRANSACTIONS, ModeName, WorkloadName
-from zclab.results import METRICS, Dimensions, Metric, Results, RunInfo
-from zclab.stats import Estimate
+from zclab.runs.results import METRICS, Dimensions, Metric, Results, RunInfo
 from zclab.units import format_bytes
 
 COPIED = "copied_bytes_per_payload_byte"

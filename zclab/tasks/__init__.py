@@ -1,0 +1,4 @@
+"""The tasks of ``invoke --list``, a module for each group: load, call, print.
+
+Nothing imports this room but tasks.py.
+"""
