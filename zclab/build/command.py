@@ -6,8 +6,9 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zclab.build.cache import disk_full
@@ -15,6 +16,9 @@ from zclab.errors import BuildError
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CCACHE_DIR")
 _GRACE_S = 10
+
+_lock = threading.Lock()
+_running: set[subprocess.Popen[str]] = set()
 
 
 class ToolError(BuildError):
@@ -74,16 +78,36 @@ def run_logged(
             )
         except FileNotFoundError as exc:
             raise missing(argv[0]) from exc
-        try:
+        with ended_with_its_caller(process):
             for line in process.stdout or ():
                 record.write(line)
                 on_line(line.rstrip("\n"))
             status = process.wait()
-        except BaseException:
-            _end(process)
-            raise
     if status:
         _raise(argv, status, log)
+
+
+@contextmanager
+def ended_with_its_caller(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a tool and its process group if its caller is interrupted; end_all() ends it, too."""
+    with _lock:
+        _running.add(process)
+    try:
+        yield
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        with _lock:
+            _running.discard(process)
+
+
+def end_all() -> None:
+    """End all tools that run in threads: Ctrl-C interrupts the main thread only."""
+    with _lock:
+        for process in _running:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
 
 
 def output_of(argv: Sequence[str], *, cwd: Path | None = None) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zclab.build.apt import Apt
 from zclab.build.cache import Artifact, cache_dir, get_or_build, is_built, key_of
-from zclab.build.command import build_env
+from zclab.build.command import build_env, ended_with_its_caller
 from zclab.errors import BuildError
 from zclab.progress import Progress, silent
 
@@ -320,17 +320,20 @@ def _run(
         DEBIAN_FRONTEND="noninteractive",
     )
     try:
-        done = subprocess.run(
-            argv, stdin=stdin, input=text, capture_output=True, text=True, env=env, cwd=cwd,
-            umask=UMASK, errors="replace", check=False,
+        process = subprocess.Popen(
+            argv, stdin=stdin if text is None else subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=env, cwd=cwd, umask=UMASK, errors="replace",
+            start_new_session=True,
         )  # fmt: skip
     except FileNotFoundError as exc:
         raise BuildError(f"{argv[0]} is not installed; `./bootstrap` installs it") from exc
-    if done.returncode:
+    with ended_with_its_caller(process):
+        stdout, stderr = process.communicate(text)
+    if process.returncode:
         logs = cache_dir() / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         log = logs / f"{Path(argv[0]).name}.log"
-        log.write_text(done.stdout + done.stderr)
-        last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        log.write_text(stdout + stderr)
+        last = "\n  ".join((stderr or stdout).strip().splitlines()[-8:])
         raise BuildError(f"{argv[0]} failed (whole log: {log}):\n  {last}")
-    return done.stdout
+    return stdout

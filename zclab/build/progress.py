@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -27,9 +27,19 @@ LINE_INTERVAL_S = 15
 @contextmanager
 def shown(title: str, console: Console | None = None) -> Iterator[Progress]:
     """Show what a step called ``title`` reports, in the way that the console can show it."""
+    with shown_together((title,), console) as (progress,):
+        yield progress
+
+
+@contextmanager
+def shown_together(
+    titles: Sequence[str], console: Console | None = None
+) -> Iterator[tuple[Progress, ...]]:
+    """Show what several steps report, which may run beside each other; see shown()."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
-        yield Lines(title, partial(console.print, soft_wrap=True, markup=False, highlight=False))
+        write = partial(console.print, soft_wrap=True, markup=False, highlight=False)
+        yield tuple(Lines(title, write) for title in titles)
         return
     columns = (
         TextColumn("[bold]{task.fields[title]}"),
@@ -39,14 +49,20 @@ def shown(title: str, console: Console | None = None) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
     )
-    with RichProgress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, title=title)
+    with RichProgress(*columns, console=console, transient=True) as bars:
+        yield tuple(_bar(bars, title) for title in titles)
 
-        def update(done: int, total: int | None, what: str) -> None:
-            total = None if total is None else max(done, total)
-            bar.update(task, completed=done, total=total, description=printable(what))
 
-        yield update
+def _bar(bars: RichProgress, title: str) -> Progress:
+    """Return what moves a bar, which is there from the first report on."""
+    task = bars.add_task("", total=None, title=title, visible=False, start=False)
+
+    def update(done: int, total: int | None, what: str) -> None:
+        total = None if total is None else max(done, total)
+        bars.start_task(task)
+        bars.update(task, completed=done, total=total, description=printable(what), visible=True)
+
+    return update
 
 
 class Lines:

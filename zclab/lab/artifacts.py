@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from zclab.build.beside import Beside
 from zclab.build.emulator import EmulatorArtifact, build_emulator
 from zclab.build.image import Image, build_guest_image, build_host_image
 from zclab.build.kernel import PATCHES, KernelArtifact, Variant, build_kernel
 from zclab.build.plugin import PluginArtifact, build_plugin
-from zclab.build.progress import shown
+from zclab.build.progress import shown_together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +56,26 @@ def build_all(
     """Build what is missing, with progress on the terminal, and return all of it.
 
     Guests boot the default variant: what a debug kernel is to find is in the host, and in a guest,
-    a level of emulation further in, it would cost minutes for each boot.
+    a level of emulation further in, it would cost minutes for each boot. Images are built beside
+    the rest: they wait for the mirror and for dpkg, and leave the cores to the compilers.
     """
-    with shown("kernel") as progress:
-        kernel = build_kernel(source=source, series=series, variant=variant, progress=progress)
-    guest_kernel = kernel
-    if variant != "default":
-        with shown("guest kernel") as progress:
-            guest_kernel = build_kernel(source=source, series=series, progress=progress)
-    with shown("guest image") as progress:
-        guest_image = build_guest_image(progress=progress)
+    titles = ("kernel", "guest kernel", "emulator", "guest image", "host image")
+    with shown_together(titles) as (of_kernel, of_guest_kernel, of_emulator, of_guest, of_host):
+
+        def images() -> tuple[Image, Image | None]:
+            guest = build_guest_image(progress=of_guest)
+            return guest, build_host_image(progress=of_host) if emulated else None
+
+        with Beside(images) as beside:
+            kernel = build_kernel(source=source, series=series, variant=variant, progress=of_kernel)
+            guest_kernel = kernel
+            if variant != "default":
+                guest_kernel = build_kernel(source=source, series=series, progress=of_guest_kernel)
+            if emulated:
+                emulator = build_emulator(progress=of_emulator)
+                plugin = build_plugin(emulator, progress=of_emulator)
+        guest_image, host_image = beside.result()
     host = None
-    if emulated:
-        with shown("emulator") as progress:
-            emulator = build_emulator(progress=progress)
-        with shown("host image") as progress:
-            plugin = build_plugin(emulator, progress=progress)
-            image = build_host_image(progress=progress)
-        host = EmulatedHost(emulator=emulator, plugin=plugin, image=image)
+    if host_image:
+        host = EmulatedHost(emulator=emulator, plugin=plugin, image=host_image)
     return Artifacts(kernel=kernel, guest_kernel=guest_kernel, guest_image=guest_image, host=host)
