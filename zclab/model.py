@@ -158,7 +158,7 @@ class Value(BaseModel):
     A float that is no number is rejected, too.
     """
 
-    # "constants": what gets around the check is at least not written as null, see zclab.store.
+    # "constants": what gets around the check is at least not written as null, see zclab.runs.store.
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",

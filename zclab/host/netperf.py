@@ -85,7 +85,7 @@ class NetperfResult:
 
     ``sent_bytes`` left the sending side, ``payload_bytes`` arrived at the receiving one (of UDP
     perhaps fewer); ``transactions`` is None for streams. ``figures`` maps metric names
-    (zclab.results.METRICS) to values.
+    (zclab.runs.results.METRICS) to values.
     """
 
     elapsed_s: float

@@ -34,7 +34,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class ModeResult:
-    """What one mode did in one cell; ``figures`` keeps the order of zclab.results.METRICS."""
+    """What one mode did in one cell; ``figures`` keeps the order of zclab.runs.results.METRICS."""
 
     mode: ModeName
     trials: tuple[Trial, ...]

@@ -1,6 +1,6 @@
 """What a run finds out: trials and their samples, and what they were made with.
 
-Written to ``results.json`` by zclab.store, read back as strictly as a lab file.
+Written to ``results.json`` by zclab.runs.store, read back as strictly as a lab file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Links between the project's documents: each leads to a file of the tree and a heading in it.
 
-``python -m zclab.links FILE...`` is a gate of `invoke check`. It asks no web server: addresses with
-a scheme are left alone. Headings get their anchors by GitHub's rules.
+``python -m zclab.tasks.links FILE...`` is a gate of `invoke check`. It asks no web server:
+addresses with a scheme are left alone. Headings get their anchors by GitHub's rules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 _FENCED = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(?:(?!\n\n).)+?(?<!`)\1(?!`)", re.DOTALL)

@@ -251,7 +251,7 @@ def test_a_run_that_is_going_on_is_refused_and_one_that_was_killed_is_not(tmp_pa
     """The lock goes with the process, whatever ends it."""
     path = tmp_path / "run"
     code = (
-        "import sys; from pathlib import Path; from zclab.store import RunDirectory\n"
+        "import sys; from pathlib import Path; from zclab.runs.store import RunDirectory\n"
         "run = RunDirectory.create(\n"
         "    lab='l', clock='wall', modes=['vhost'], command='x', out=Path(sys.argv[1]))\n"
         "print('locked', flush=True)\n"

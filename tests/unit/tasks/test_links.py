@@ -83,8 +83,8 @@ def test_the_gate_fails_with_the_broken_link(
 ) -> None:
     (tmp_path / "a.md").write_text("[x](none.md)\n")
     program = Path(links.__file__).read_text(encoding="utf-8")
-    (tmp_path / "zclab").mkdir()
-    (tmp_path / "zclab" / "links.py").write_text(program)
+    (tmp_path / "zclab" / "tasks").mkdir(parents=True)
+    (tmp_path / "zclab" / "tasks" / "links.py").write_text(program)
     monkeypatch.setattr(checks, "ROOT", tmp_path)
 
     outcome = checks.run(checks.links_gate(("a.md",)))

@@ -57,9 +57,9 @@ class Box:
 PRELOAD = """
 import os, time
 from pathlib import Path
-from zclab.bench import cluster
-from zclab.bench.virtual import Outcome
-from zclab.results import Trial
+from zclab.virtual import cluster
+from zclab.virtual.trials import Outcome
+from zclab.runs.results import Trial
 
 def run_trial(virtual, state, planned):
     started = Path(os.environ["STARTED"])

@@ -50,7 +50,7 @@ TRIAL = Trial(**dict(DIMENSIONS), status="ok", evidence={"payload_bytes": 8_388_
 
 
 def line(kind: str, **content: object) -> str:
-    """Return a message as the host writes it (zclab.bench.inside.Outbox)."""
+    """Return a message as the host writes it (zclab.virtual.inside.Outbox)."""
     return json.dumps({"kind": kind, **content})
 
 
