@@ -176,7 +176,7 @@ def test_a_worker_without_room_is_named(
     states = {"vhost": built("guest-state", "state")}
     preload = tmp_path / "preload.py"
     preload.write_text(
-        "from zclab.bench import cluster\n"
+        "from zclab.virtual import cluster\n"
         "from zclab.build.cache import disk_full\n"
         "def unpack(*_):\n"
         "    raise disk_full(cluster.cache_dir())\n"
