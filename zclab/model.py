@@ -61,7 +61,7 @@ def _ssh_address(text: str) -> str:
     if address := _bare_address(text):
         return address
     known = _SAYS_MORE.fullmatch(text)
-    remedy = "write the NAME that `ssh NAME` reaches it by"
+    remedy = "write NAME as in `ssh NAME`"
     if known and (address := _bare_address(known["address"])):
         keys = {"address": f"'{address}'", "port": known["port"], "user": known["user"]}
         remedy = "write " + ", ".join(f"{key}: {value}" for key, value in keys.items() if value)
@@ -321,7 +321,7 @@ class Lab(Value):
             yield ("peer", "nic"), text
         yield from self._addresses_in_use()
         if self.kind == "ssh" and self.clock == "virtual":
-            text = "found 'virtual', allowed in a lab of kind ssh: wall; only what is emulated has"
+            text = "found 'virtual', allowed in a lab of kind ssh: wall; only an emulated lab has"
             yield ("clock",), f"{text} a clock that counts instructions"
         if self.kind == "emulated" and self.emulator:
             yield from self._emulated(self.emulator)
@@ -352,12 +352,12 @@ class Lab(Value):
                 yield path, f"found '{nic}', allowed: {has}, which an emulated host has"
         most_mib = emulator.memory_mib - HOST_KEEPS_MIB
         if self.guest.memory_mib > most_mib:
-            text = f"found {self.guest.memory_mib}, allowed: up to {most_mib}, for of its "
-            text += f"{emulator.memory_mib} MiB (emulator.memory_mib) the host needs "
-            yield ("guest", "memory_mib"), f"{text}{HOST_KEEPS_MIB} MiB itself"
+            text = f"found {self.guest.memory_mib}, allowed: up to {most_mib}: the host needs "
+            text += f"{HOST_KEEPS_MIB} of its {emulator.memory_mib} MiB (emulator.memory_mib)"
+            yield ("guest", "memory_mib"), text
         if self.clock == "wall" and self.guest.vcpus > emulator.cpus:
-            text = f"found {self.guest.vcpus}, allowed: up to {emulator.cpus}, for the host has no"
-            yield ("guest", "vcpus"), f"{text} more CPUs (emulator.cpus)"
+            text = f"found {self.guest.vcpus}, allowed: up to {emulator.cpus}"
+            yield ("guest", "vcpus"), f"{text}, the host's emulator.cpus"
         if self.clock == "virtual" and emulator.accelerator == "kvm":
             text = "found 'kvm', allowed with clock virtual: tcg, auto; KVM counts no instructions"
             yield ("emulator", "accelerator"), text

@@ -87,8 +87,8 @@ def usable_folder(folder: Path, variable: str, unfit: str = UNFIT) -> Path:
     remedy = f"set {variable} to a folder that"
     if found := re.search(unfit, str(folder)):
         raise ConfigError(
-            f"{str(folder)!r}: has {found[0]!r} in it, which the tools that work there take for "
-            f"something else; {remedy} has letters, digits and any of ./_+-@=~ in its path"
+            f"{str(folder)!r}: contains {found[0]!r}, which the build tools, ssh or QEMU misread; "
+            f"{remedy} has only letters, digits and ./_+-@=~ in its path"
         )
     try:
         around = (folder, *folder.parents)
@@ -96,9 +96,9 @@ def usable_folder(folder: Path, variable: str, unfit: str = UNFIT) -> Path:
     except OSError as exc:
         raise ConfigError(f"{folder}: {exc.strerror}; {remedy} can be made") from exc
     if not is_folder(there):
-        raise ConfigError(f"{there}: is no folder; {remedy} is one, or can be made")
+        raise ConfigError(f"{there}: not a folder; {remedy} exists, or can be made")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{there}: cannot be written to by this user; {remedy} can")
+        raise ConfigError(f"{there}: this user cannot write to it; {remedy} this user can write to")
     return folder
 
 

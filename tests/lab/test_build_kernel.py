@@ -88,8 +88,8 @@ def test_a_patch_that_does_not_compile_is_named(tmp_path: Path) -> None:
 
     text = str(caught.value)
     assert "drivers/net/dummy.c:46:21: error: expected expression before" in text
-    assert "drivers/net/dummy.c is changed by 0001-dummy.patch" in text
-    assert "drivers/net/dummy.c" in Path(text.rpartition("All that was printed: ")[2]).read_text()
+    assert "look first at what changes drivers/net/dummy.c: 0001-dummy.patch" in text
+    assert "drivers/net/dummy.c" in Path(text.rpartition("Complete output: ")[2]).read_text()
 
 
 @pytest.mark.usefixtures("kernel")

@@ -102,8 +102,8 @@ def explained(what: str, series: Series, log: Path) -> Iterator[None]:
         failure = first_failure(log.read_text(errors="replace"))
         words = [f"{what} does not build: {failure.text}"]
         if failure.file and (patches := series.touching(failure.file)):
-            words.append(f"{failure.file} is changed by {', '.join(patches)}: look there first")
-        words.append(f"All that was printed: {kept}")
+            words.append(f"look first at what changes {failure.file}: {', '.join(patches)}")
+        words.append(f"Complete output: {kept}")
         raise BuildError("\n".join(words)) from exc
 
 

@@ -112,8 +112,8 @@ def read_json(file: Path, fits: Callable[[Any], bool] = lambda _: True) -> dict[
     """
     found = remembered(file, fits)
     if found is None:
-        remedy = f"`invoke clean --kind={file.parent.parent.name}`, and it is made anew"
-        raise BuildError(f"{file}: damaged, or gone: {remedy}")
+        remedy = f"run `invoke clean --kind={file.parent.parent.name}`; zclab makes it again"
+        raise BuildError(f"{file}: damaged, or gone; {remedy}")
     return found
 
 
@@ -228,8 +228,9 @@ def disk_full_explained(folder: Path) -> Iterator[None]:
     except OSError as exc:
         if isinstance(exc, PermissionError) and str(exc.filename).startswith(f"{cache_dir()}/"):
             raise BuildError(
-                f"{exc.filename}: {exc.strerror}: another user's? Give all that is in "
-                f"{cache_dir()} to one user, or set ZCLAB_CACHE to a folder of this one's"
+                f"{exc.filename}: {exc.strerror}: does it belong to another user? Give "
+                f"everything in {cache_dir()} to one user, or set ZCLAB_CACHE to this user's own "
+                "folder"
             ) from exc
         if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise

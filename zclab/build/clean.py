@@ -143,10 +143,10 @@ def _not_ours(name: str) -> Iterator[str]:
     if not is_ours(root):
         for folder in (WORK, *FOLDERS):
             if name in {ALL, folder} and os.path.lexists(root / folder):
-                yield f"{root / folder}: not made by zclab, as {root} has no {TAG} of it"
+                yield f"{root / folder}: not made by zclab: {root} has no {TAG} of zclab"
         for path in _inside(root / LOCKS):
             if name in {ALL, LOCKS} and not _OF_ARTIFACT.fullmatch(path.name):
-                yield f"{path}: not made by zclab, as {root} has no {TAG} of it"
+                yield f"{path}: not made by zclab: {root} has no {TAG} of zclab"
 
 
 def _artifacts(folder: Path) -> Iterator[Entry]:
@@ -188,7 +188,7 @@ def _remove(path: Path) -> int:
             remove_tree(path)
     except OSError as exc:
         raise ZclabError(
-            f"{exc.filename or path}: cannot be removed: {exc.strerror}; whose is it?"
+            f"{exc.filename or path}: cannot be removed: {exc.strerror}; check its owner"
         ) from exc
     return freed
 

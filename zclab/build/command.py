@@ -164,4 +164,4 @@ def _raise(argv: Sequence[str], status: int, log: Path) -> None:
         raise disk_full(log.parent)
     last = "\n  ".join(lines[-10:])
     tool = Path(argv[0]).name
-    raise ToolError(f"{tool}: exit status {status}:\n  {last}\nAll of it: {log}", log)
+    raise ToolError(f"{tool}: exit status {status}:\n  {last}\nComplete output: {log}", log)

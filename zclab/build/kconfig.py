@@ -96,7 +96,7 @@ def check_granted(wishes: Iterable[Wish], config: dict[str, str], tree: Path) ->
         for wish in dropped
     ]
     raise BuildError(
-        "\n".join(words) + "\nAsk in a fragment for what it depends on, too, or drop the line"
+        "\n".join(words) + "\nSet its dependencies in a fragment, too, or drop the line"
     )
 
 

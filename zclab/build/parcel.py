@@ -48,7 +48,7 @@ def unpack(artifact: Named, parcel: Path, digest: str) -> None:
     Raises BuildError where the parcel is not what was sent.
     """
     if file_hash(parcel) != digest:
-        raise BuildError(f"{artifact.kind} {artifact.key}: did not arrive as it was sent")
+        raise BuildError(f"{artifact.kind} {artifact.key}: arrived changed")
 
     def fill(folder: Path) -> None:
         _tar("--extract", "--gzip", "--file", str(parcel), folder=folder)

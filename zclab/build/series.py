@@ -132,7 +132,7 @@ def apply_series(series: Series, tree: Path, *, target: str) -> None:
             raise BuildError(
                 f"{patch.path}: does not apply to {target}: {why}\n"
                 "Bring the series up to that version: in a git tree of it `git am` the patches "
-                "before this one, fix this one, and write the series anew with `git format-patch`"
+                "before this one, fix this one, and write the series again with `git format-patch`"
             )
 
 
@@ -203,7 +203,7 @@ def _options(where: str, name: str, words: list[str]) -> tuple[int, bool]:
         else:
             raise ConfigError(
                 f"{where}: {name}: found {word!r} behind the name, allowed: -pNUMBER, -R and a "
-                "comment with # (a name that has a space in it has to be another)"
+                "comment with # (rename a patch whose name has a space)"
             )
     return strip, reverse
 

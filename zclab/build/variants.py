@@ -75,7 +75,7 @@ class GitTree:
         if self._run("merge-base", "--is-ancestor", first, last).returncode:
             raise ConfigError(
                 f"--good {good} --bad {bad}: in {self.folder} the good commit is no ancestor of "
-                "the bad one; name one that is, such as what `git merge-base` says of the two"
+                "the bad one; name an ancestor, for example from `git merge-base`"
             )
         return [*self._log("-1", first), *self._log("--first-parent", f"{first}..{last}")]
 
@@ -104,7 +104,7 @@ class GitTree:
         found = self._run("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
         if found.returncode:
             raise ConfigError(
-                f"{option}: found '{text}', which {self.folder} has no commit for; see `git log`"
+                f"{option}: found '{text}': no such commit in {self.folder}; see `git log`"
             )
         return found.stdout.strip()
 

@@ -98,8 +98,8 @@ def _check_apart(series: Series) -> None:
         for name in patch.touched:
             if PurePosixPath(name).parts[:1] == ("build",):
                 raise ConfigError(
-                    f"{patch.path}: changes {name}, but build is the folder for what is built; "
-                    "give the file another place"
+                    f"{patch.path}: changes {name}, but `build` is zclab's output folder; "
+                    "move the file"
                 )
 
 
@@ -123,4 +123,6 @@ def _place(origin: Path, path: Path, expected: str) -> None:
     except (FileNotFoundError, NotADirectoryError, shutil.SpecialFileError):
         same = False
     if not same:
-        raise BuildError(f"{origin}: changed while it was copied; build again once it is at rest")
+        raise BuildError(
+            f"{origin}: changed during the copy; build again when nothing writes to it"
+        )

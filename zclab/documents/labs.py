@@ -27,7 +27,7 @@ def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
     path = find(name_or_path, folder=LABS, kind="lab")
     document = Document.read(path)
     if "name" in document.data:
-        document.note(("name",), "not a key: a lab is called like its file, or as --name says")
+        document.note(("name",), "not a key: the lab's name is its file's name, or --name")
     _note_useless(document)
     remedies = {} if name else {"name": "; rename the file, or say --name"}
     lab = parse(document, Lab, {"name": name or path.stem}, remedies)
@@ -64,7 +64,7 @@ def _unreadable(name: str, *, or_public: bool) -> str:
     except ConfigError as exc:
         return f"allowed: a file; {exc}"
     if "\n" in name or "${" in name:
-        return "allowed: a name without newlines and ${, which ssh cannot be told of"
+        return "allowed: a name without newlines and ${; ssh's configuration cannot have them"
     return "" if not is_there(path) or os.access(path, os.R_OK) else "allowed: a file to be read"
 
 
@@ -77,7 +77,7 @@ def _note_useless(document: Document) -> None:
     if not isinstance(peer, dict) or not peer.get("endpoint"):
         return
     if document.data.get("kind") == "emulated":
-        text = "the cable of an emulated host leads to a NIC of its own; leave this out"
+        text = "an emulated host has the peer NIC itself; leave this out"
         document.note(("peer", "endpoint"), text)
     elif peer.get("netns"):
         text = f"found {found(peer['netns'])}, allowed with an endpoint: null"

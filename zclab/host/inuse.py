@@ -87,9 +87,9 @@ def _of_function(nic: Nic, facts: Facts, ours: Ours) -> Iterator[str]:
             "namespace has it"
         )
     for name in nic.wireless:
-        yield f"{name} is wireless: it has one address, and a guest none"
+        yield f"{name} is wireless: it has one MAC address, and a guest cannot have its own"
     if nic.functions:
-        yield f"it has {nic.functions} virtual functions, which go when its driver does"
+        yield f"it has {nic.functions} virtual functions; they disappear when its driver is unbound"
     for user in nic.users:
         if not any(f"guest={guest}," in user for guest in ours.guests):
             pid, _, command = user.partition(" ")
@@ -128,7 +128,7 @@ def _connection(facts: Facts, above: Collection[str]) -> Iterator[Objection]:
     # An Open vSwitch does not tell ip which of its ports are connected.
     for link in facts.links:
         if facts.came_to and link.ifname in above and link.kind == "openvswitch":
-            text = f"this SSH connection may come in by the switch that {link.ifname} is of"
+            text = f"this SSH connection may come in by the switch of {link.ifname}"
             yield Objection(text=text, final=True)
 
 

@@ -272,8 +272,10 @@ def set_rx_usecs(runner: Runner, netdev: str, rx_usecs: int) -> None:
     try:
         done.check()
     except CommandError as exc:
-        msg = f"{exc}; give tunables.rx_usecs a value that the driver of {netdev} takes, or none"
-        raise LabError(msg) from exc
+        raise LabError(
+            f"{exc}; set tunables.rx_usecs to a value that the driver of {netdev} accepts, or "
+            "remove it"
+        ) from exc
 
 
 @contextmanager

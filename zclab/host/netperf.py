@@ -243,8 +243,8 @@ def _reject_standstill(figures: Mapping[str, float], transactions: int, workload
     busy_s = transactions * figures["latency_mean_us"] / 1e6
     if busy_s < (1 - _STOOD_STILL) * lasted_s:
         raise TrialError(
-            f"{workload.label}: a datagram was lost, and netperf does not send it again: nothing "
-            f"was under way for {lasted_s - busy_s:.1f} of {lasted_s:.1f} s"
+            f"{workload.label}: a datagram was lost and netperf does not resend it: nothing "
+            f"was in flight for {lasted_s - busy_s:.1f} of {lasted_s:.1f} s"
         )
 
 

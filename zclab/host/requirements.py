@@ -99,7 +99,7 @@ def parse(text: str, *, where: str, nic: str) -> Answers:
     have = frozenset(value.strip() for word, value in lines if word == "have")
     if "end" not in have:
         raise ParseError(
-            f"{where}: its shell did not answer all that it was asked; the last words are "
+            f"{where}: its shell did not answer all questions; its last output: "
             f"{text.strip()[-200:]!r}"
         )
     said = {word: value.strip() for word, value in lines if word != "have"}
@@ -121,7 +121,7 @@ def check_host(answers: Answers, *, with_peer: bool) -> tuple[Finding, ...]:
         _one(
             answers,
             "tunnel",
-            "virt-ssh-helper or nc, which libvirt's connection ends in",
+            "virt-ssh-helper or nc; libvirt's connection needs one of them",
             "as root there: apt-get install libvirt-clients libvirt-daemon-system",
         ),
         _one(answers, "kvm", "/dev/kvm", "switch virtualization on in its firmware; modprobe kvm"),
@@ -141,7 +141,7 @@ def _root(answers: Answers) -> Finding:
     return _finding(
         answers,
         "root",
-        lacks="" if user == "0" else f"commands run as user {user}, and NICs are root's business",
+        lacks="" if user == "0" else f"commands run as user {user}; only root can configure NICs",
         ok="commands run as root",
         remedy="give the lab's endpoint a `user` that is root",
     )

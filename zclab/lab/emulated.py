@@ -97,8 +97,8 @@ def _check_sockets(folder: Path) -> None:
     length = len(os.fsencode(folder / _SOCKET))
     if length > SOCKET_PATH_BYTES:
         raise ConfigError(
-            f"{folder / _SOCKET}: a path of {length} bytes, but a Unix socket's can have no more "
-            f"than {SOCKET_PATH_BYTES}; set ZCLAB_STATE to a folder with a shorter path, or give "
+            f"{folder / _SOCKET}: the path has {length} bytes; a Unix socket's path has at "
+            f"most {SOCKET_PATH_BYTES}; set ZCLAB_STATE to a folder with a shorter path, or give "
             "the lab a shorter --name"
         )
 
@@ -113,8 +113,8 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     if any(folder.iterdir()) and not _is_ours(folder):
         raise LabError(
-            f"{folder}: there is something else than a lab in it; give the lab another --name, or "
-            "its folder another place with ZCLAB_STATE"
+            f"{folder}: not the folder of a lab; give the lab another --name, or set ZCLAB_STATE "
+            "to another folder"
         )
     with locked(folder):
         if found := find(lab.name):

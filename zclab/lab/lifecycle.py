@@ -64,7 +64,7 @@ def _wait_for_libvirt(
     progress(0, None, "waiting for libvirt on the host")
     libvirt = connect_libvirt(access)
     if not emulated.has_capabilities(emulator, artifacts):
-        progress(0, None, "libvirt asks QEMU what it can do, once for each kernel and image")
+        progress(0, None, "libvirt probes QEMU's capabilities, once for each kernel and image")
         libvirt.probe()
         emulated.keep_capabilities(emulator, artifacts, _capabilities(access))
     libvirt.close()

@@ -137,10 +137,10 @@ def _raise_where_taken(runner: Runner, lines: Sequence[str]) -> None:
     for index, line in enumerate(lines):
         if line.startswith(_TAKEN):
             more = (one.removeprefix(_SAYS) for one in lines[index + 1 :] if one.startswith(_SAYS))
-            said = _printable(" ".join(more)) or "somebody who has not said who"
+            said = _printable(" ".join(more)) or "an unknown owner"
             raise LabError(
-                f"{runner.where}: NIC {line.removeprefix(_TAKEN)} is in use by {said}; wait for "
-                "its end. Where its machine is gone for good, end that process of this host"
+                f"{runner.where}: NIC {line.removeprefix(_TAKEN)} is in use by {said}; wait "
+                "until it ends. If its machine is gone for good, end that process on this host"
             )
 
 

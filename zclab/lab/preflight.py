@@ -45,11 +45,11 @@ def check(
     if not lines:
         return
     remedy = (
-        "give the lab NICs that carry nothing, or take that away from these, and from what manages "
-        "them (NetworkManager, systemd-networkd)"
+        "give the lab unused NICs, or remove these uses, also from the network manager "
+        "(NetworkManager, systemd-networkd)"
     )
     if not any(final for _, final in found):
-        remedy += "; --force takes them all the same, and gives none of it back"
+        remedy += "; --force takes them nevertheless and does not restore their uses"
     refused = "the lab's NICs are not free; nothing was changed:"
     raise LabError("\n".join(("\n  ".join((refused, *lines)), remedy)))
 

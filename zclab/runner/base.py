@@ -184,7 +184,7 @@ def wait_until(
     end = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() >= end:
-            raise CommandError(f"waited {deadline_s:g} s in vain: {what}")
+            raise CommandError(f"no success within {deadline_s:g} s: {what}")
         time.sleep(interval_s)
 
 

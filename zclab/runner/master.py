@@ -41,8 +41,8 @@ ends, so does the far sshd of this connection, whatever else goes through it.
 """
 _REMEDIES = {
     "Host key verification failed": "look at its key and log in once by hand: ssh {destination}",
-    "Permission denied": "nobody is there to be asked for a passphrase or password: "
-    "have the key in an agent (ssh-add), or one without a passphrase in identity_file",
+    "Permission denied": "zclab cannot ask for a passphrase or password: put the key into an "
+    "agent (ssh-add), or set identity_file to a key without a passphrase",
 }
 
 

@@ -86,7 +86,9 @@ def test_a_cache_that_make_cannot_work_in_is_refused(
 ) -> None:
     monkeypatch.setenv("ZCLAB_CACHE", f"{tmp_path}/{name}/cache")
 
-    with pytest.raises(ConfigError, match=r"in it, which the tools .* set ZCLAB_CACHE to a folder"):
+    with pytest.raises(
+        ConfigError, match=r"contains .*, which .* misread; set ZCLAB_CACHE to a folder"
+    ):
         cache.get_or_build("thing", {}, never)
 
     assert list(tmp_path.iterdir()) == []
@@ -109,7 +111,7 @@ def test_a_cache_that_is_no_folder_is_refused(
     (tmp_path / "loop").symlink_to("loop")
     for name in ("file", "file/in/it", "dangling", "dangling/in"):
         monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / name))
-        with pytest.raises(ConfigError, match="is no folder; set ZCLAB_CACHE to"):
+        with pytest.raises(ConfigError, match="not a folder; set ZCLAB_CACHE to"):
             cache.cache_dir()
     for name, why in (("x" * 300, "File name too long"), ("loop", "Too many levels of symbolic")):
         monkeypatch.setenv("ZCLAB_CACHE", str(tmp_path / name))
@@ -119,7 +121,7 @@ def test_a_cache_that_is_no_folder_is_refused(
 
 @pytest.mark.parametrize(
     ("folder", "words"),
-    [("/zclab-cache", "/: cannot be written to by this user"), ("shut/in", "Permission denied")],
+    [("/zclab-cache", "/: this user cannot write to it"), ("shut/in", "Permission denied")],
 )
 def test_a_cache_that_cannot_be_written_to_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, words: str
@@ -245,7 +247,10 @@ def test_what_another_user_left_in_the_cache_is_named(
         Path(folder).chmod(0o777)
         (Path(folder) / shut).mkdir(mode=0o555)
 
-        with as_nobody(), pytest.raises(BuildError, match=f"{shut}/thing.*: another user's"):
+        with (
+            as_nobody(),
+            pytest.raises(BuildError, match=f"{shut}/thing.*: does it belong to another user"),
+        ):
             cache.get_or_build("thing", {}, never)
 
 

@@ -82,6 +82,6 @@ def test_an_explained_failure_names_the_patch_and_the_log(
 
     kept = tmp_path / "cache/logs/kernel-default.log"
     assert f"kernel-default does not build: {DUMMY}:46:21: error:" in str(caught.value)
-    assert f"{DUMMY} is changed by 0007-dummy.patch" in str(caught.value)
+    assert f"look first at what changes {DUMMY}: 0007-dummy.patch" in str(caught.value)
     assert str(kept) in str(caught.value)
     assert log.read_text() == kept.read_text()

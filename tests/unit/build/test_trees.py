@@ -306,7 +306,7 @@ def test_a_tree_that_changes_meanwhile_is_not_taken_for_what_it_was(
         os.mkfifo(source / "net/one.c")
     work = WorkTree(folder=tmp_path / "work")
 
-    with pytest.raises(BuildError, match=r"net/one\.c: changed while it was copied; build again"):
+    with pytest.raises(BuildError, match=r"net/one\.c: changed during the copy; build again"):
         work.sync(tree, NO_SERIES, target="it")
 
     (source / "net/one.c").unlink(missing_ok=True)

@@ -109,7 +109,7 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "kind",
             "name: a\nkind",
-            "1: name: not a key: a lab is called like its file, or as --name says",
+            "1: name: not a key: the lab's name is its file's name, or --name",
         ),
         ("  nic: e1000e", "  nic:", "3: emulator.nic: found nothing, allowed: e1000e, igb"),
         ("  nic: 0000:02:00.0", "  netns: p", f"5: peer.nic: missing, allowed: {PCI}"),
@@ -300,7 +300,7 @@ def test_an_address_is_a_name_an_alias_or_an_ip_address(written: str, address: s
 ADDRESS = (
     "a host name, an IP address or an alias of ~/.ssh/config; port and user are keys of their own"
 )
-BY_NAME = "write the NAME that `ssh NAME` reaches it by"
+BY_NAME = "write NAME as in `ssh NAME`"
 
 
 @pytest.mark.parametrize(

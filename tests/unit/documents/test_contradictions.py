@@ -85,16 +85,13 @@ def test_what_the_cases_below_change_loads(text: str) -> None:
         (
             *("memory_mib: 512", "memory_mib: 1537"),
             (
-                "18: guest.memory_mib: found 1537, allowed: up to 1536, for of its 2048 MiB "
-                "(emulator.memory_mib) the host needs 512 MiB itself"
+                "18: guest.memory_mib: found 1537, allowed: up to 1536: the host needs 512 "
+                "of its 2048 MiB (emulator.memory_mib)"
             ),
         ),
         (
             *("vcpus: 1", "vcpus: 3"),
-            (
-                "17: guest.vcpus: found 3, allowed: up to 2, for the host has no more CPUs "
-                "(emulator.cpus)"
-            ),
+            "17: guest.vcpus: found 3, allowed: up to 2, the host's emulator.cpus",
         ),
         (
             *("nic: 0000:01:00.0", "nic: 0000:3b:00.0"),
@@ -110,10 +107,7 @@ def test_what_the_cases_below_change_loads(text: str) -> None:
         ),
         (
             *("  netns: peer", "  endpoint: {address: elsewhere}"),
-            (
-                "12: peer.endpoint: the cable of an emulated host leads to a NIC of its own; "
-                "leave this out"
-            ),
+            "12: peer.endpoint: an emulated host has the peer NIC itself; leave this out",
         ),
         (
             *("cpu_model: max", "cpu_model: host,-avx"),
@@ -159,7 +153,7 @@ def test_virtual_time_needs_an_emulator_that_counts() -> None:
     ]
     assert mistakes(SSH.replace("clock: wall", "clock: virtual")) == [
         (
-            "2: clock: found 'virtual', allowed in a lab of kind ssh: wall; only what is emulated "
+            "2: clock: found 'virtual', allowed in a lab of kind ssh: wall; only an emulated lab "
             "has a clock that counts instructions"
         )
     ]

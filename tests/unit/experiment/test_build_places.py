@@ -28,7 +28,9 @@ def test_a_state_folder_too_long_for_sockets_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setenv("ZCLAB_STATE", str(fitting))
 
     assert emulated.folder_of("virtual-76543210") == fitting / "virtual-76543210"
-    with pytest.raises(ConfigError, match=r"console\.sock: a path of 108 bytes, .* than 107; set"):
+    with pytest.raises(
+        ConfigError, match=r"console\.sock: the path has 108 bytes; .* at most 107; set"
+    ):
         emulated.folder_of("virtual-765432109")
 
     monkeypatch.setenv("ZCLAB_STATE", f"{fitting}x")
@@ -42,7 +44,9 @@ def test_a_state_folder_that_qemu_and_ssh_misread_is_refused(
 ) -> None:
     monkeypatch.setenv("ZCLAB_STATE", f"{tmp_path}/{name}")
 
-    with pytest.raises(ConfigError, match=r"in it, which the tools .* set ZCLAB_STATE to a folder"):
+    with pytest.raises(
+        ConfigError, match=r"contains .*, which .* misread; set ZCLAB_STATE to a folder"
+    ):
         emulated.root()
 
 

@@ -248,7 +248,7 @@ def test_a_connection_by_a_switch_that_does_not_tell_is_not_risked() -> None:
     )
 
     assert told[-1] == (
-        "this SSH connection may come in by the switch that ovs-system is of",
+        "this SSH connection may come in by the switch of ovs-system",
         True,
     )
 
@@ -259,11 +259,11 @@ def test_a_connection_by_a_switch_that_does_not_tell_is_not_risked() -> None:
         ((), "there is no such PCI function; see `lspci -D`"),
         (
             ("there", "driver mlx5_core", "netdev eno1", "functions 4"),
-            "it has 4 virtual functions, which go when its driver does",
+            "it has 4 virtual functions; they disappear when its driver is unbound",
         ),
         (
             ("there", "driver iwlwifi", "netdev eno1", "wireless eno1"),
-            "eno1 is wireless: it has one address, and a guest none",
+            "eno1 is wireless: it has one MAC address, and a guest cannot have its own",
         ),
         (
             ("there", "driver e1000e"),
@@ -366,9 +366,9 @@ def test_a_nic_in_use_is_refused_with_all_that_was_found_and_what_to_do() -> Non
         "the lab's NICs are not free; nothing was changed:\n"
         f"  host: NIC {NIC}: eno1 has address 192.0.2.7/24\n"
         f"  host: NIC {PEER}: eno9 is a port of br0\n"
-        "give the lab NICs that carry nothing, or take that away from these, and from what manages "
-        "them (NetworkManager, systemd-networkd); --force takes them all the same, and gives none "
-        "of it back"
+        "give the lab unused NICs, or remove these uses, also from the network manager "
+        "(NetworkManager, systemd-networkd); --force takes them nevertheless and does not restore "
+        "their uses"
     )
 
 

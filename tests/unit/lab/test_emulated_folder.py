@@ -26,7 +26,7 @@ def test_a_folder_that_no_lab_made_stays(state: Path) -> None:
     file.write_text("precious")
 
     assert not emulated.down("thesis")
-    with pytest.raises(LabError, match=f"^{file.parent}: there is something else than a lab in it"):
+    with pytest.raises(LabError, match=f"^{file.parent}: not the folder of a lab"):
         emulated.up(load_lab("emulated", name="thesis"), Mock(), with_me=True, progress=silent)
 
     assert [path.name for path in file.parent.iterdir()] == ["chapter"]

@@ -55,7 +55,7 @@ def test_a_nic_in_use_is_refused_with_who_has_it_from_where_and_since_when(tmp_p
     text = str(caught.value)
     assert text.startswith(f"host: NIC {NIC} is in use by {lock.owner()} since 20")
     assert "held by process " in text
-    assert "wait for its end" in text
+    assert "wait until it ends" in text
 
 
 def test_a_look_at_a_nic_says_the_same_and_changes_nothing(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_a_lock_s_file_has_is_no_answer(tmp_path: Path, said: str) -> None:
     host = LocalRunner("host")
     with lock.held(host, (NIC,), folder=str(tmp_path)):
         (tmp_path / f"{NIC}.lock").write_text(said)
-        shown = said.strip()[: lock.SHOWN] or "somebody who has not said who"
+        shown = said.strip()[: lock.SHOWN] or "an unknown owner"
 
         with (
             pytest.raises(LabError, match=f"NIC {NIC} is in use by {shown}; wait"),

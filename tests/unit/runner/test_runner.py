@@ -187,10 +187,10 @@ def test_waiting_ends_with_its_condition() -> None:
     assert list(answers) == []
 
 
-def test_waiting_in_vain_says_for_what() -> None:
+def test_waiting_without_success_says_for_what() -> None:
     start = time.monotonic()
 
-    with pytest.raises(CommandError, match=r"waited 0\.2 s in vain: netserver on peer"):
+    with pytest.raises(CommandError, match=r"no success within 0\.2 s: netserver on peer"):
         wait_until(lambda: False, what="netserver on peer", deadline_s=0.2, interval_s=0.01)
 
     assert time.monotonic() - start >= 0.2
