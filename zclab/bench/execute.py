@@ -81,7 +81,7 @@ def execute(
         try:
             with running_guest(session, boot) as guest:
                 check_features(features, boot.mode, guest.nic.virtio_features)
-                progress(done, total, f"{boot.mode}: checking that data arrives as it was sent")
+                progress(done, total, f"{boot.mode}: checking that data arrives unchanged")
                 integrity.check(session.peer, guest.runner, session.lab.network)
                 boot = ready(guest, boot)
                 left = list(boot.trials)

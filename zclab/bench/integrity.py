@@ -65,7 +65,7 @@ def _compare(direction: str, sent: str, arrived: str) -> None:
         )
     if sent != _hash(digest):
         msg = (
-            f"{SIZE_BYTES // MIB} MiB sent in direction {direction} did not arrive as they were: "
+            f"{SIZE_BYTES // MIB} MiB in direction {direction} arrived changed: "
             f"SHA-256 {sent} became {_hash(digest)}"
         )
         raise TrialError(msg)

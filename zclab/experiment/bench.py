@@ -131,8 +131,8 @@ def planned_suite(lab: Lab, name: str, options: Options, *, seed: int) -> Plan:
     if others := _given(options) - {"baseline", "repetitions", "duration_s"}:
         first = next(field.name for field in fields(Options) if field.name in others)
         raise ConfigError(
-            f"{_OPTIONS[first]}: suite {name} says that; leave the option out, or make a suite of "
-            "your own"
+            f"{_OPTIONS[first]}: suite {name} sets that; leave the option out, or make your own "
+            "suite"
         )
     suite = load_suite(name)
     changes = {
@@ -353,8 +353,8 @@ def _finish(store: RunDirectory, whole: Plan, table: GrowingTable | None) -> Non
     missing = whole.trials - len(store.results.trials)
     if missing and (store.path / PLAN_FILE).exists():
         out.print(
-            f"{missing} of {whole.trials} trials have not been run: "
-            f"`invoke run-bench --resume={store.path}` goes on there"
+            f"{missing} of {whole.trials} trials have not run; "
+            f"`invoke run-bench --resume={store.path}` runs them"
         )
 
 

@@ -209,8 +209,8 @@ def _check_made_with(results: Results, artifacts: Artifacts) -> None:
     before, now = results.provenance.artifacts, artifacts.contents
     if changed := [name for name in now if before.get(name, now[name]) != now[name]]:
         raise ConfigError(
-            f"run {results.run.id}: what would be bundled is not what it was made with: another "
-            f"{', '.join(changed)}: what these are built from has changed since; run it anew"
+            f"run {results.run.id}: made with another {', '.join(changed)}: the sources have "
+            "changed since; run it again"
         )
 
 

@@ -42,8 +42,8 @@ def bundle(run: str, file: str, *, only: str) -> None:
     recorded, results = read_recorded(folder, "--run"), load(folder)
     if recorded.code != code_hash():
         raise ConfigError(
-            f"--run: {folder}: zclab itself has changed since that run began, and knows nothing of "
-            "what it measured; check out the version that it began with"
+            f"--run: {folder}: zclab has changed since that run began and does not know its "
+            "results; check out the version that it began with"
         )
     artifacts = _built(recorded)
     with shown("bundle") as progress:

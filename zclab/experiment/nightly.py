@@ -138,7 +138,7 @@ def _verdict(results: Results, options: Options, rules: Gates) -> Verdict:
 def _adopt(results: Results, file: Path, problem: ZclabError | None) -> str:
     """Make a night the baseline if all of it is valid; say what was done."""
     if problem:
-        return "It is not made the baseline: every trial of that has to be valid."
+        return "It does not become the baseline: all trials of a baseline must be valid."
     file.parent.mkdir(parents=True, exist_ok=True)
     write_value(file, results)
     return f"It is the baseline from now on ({file})."

@@ -159,7 +159,7 @@ def trend(folder: str, *, gates: str, html: str) -> None:
     for reason in left_out:
         out.print(reason, style="yellow")
     if len(runs) < FEWEST_RUNS:
-        out.print(f"{len(runs)} runs are no trend yet; it takes {FEWEST_RUNS}", style="yellow")
+        out.print(f"a trend needs {FEWEST_RUNS} runs; found {len(runs)}", style="yellow")
     out.print(render_trend(found, runs))
     _write("--html", places["html"], trend_page(found, runs, left_out))
     out.print(f"page: {places['html']}")

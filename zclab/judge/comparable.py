@@ -32,7 +32,7 @@ def check_comparable(ours: Results, theirs: Results, *, allow: Collection[str] =
         return
     lines = [f"  {name}: {mine}, and {yours} in the baseline" for name, mine, yours in found]
     what = f"{ours.run.id} and {theirs.run.id} differ in more than the kernel:"
-    remedy = f"make both alike, or say --allow {found[0][0]} where it does not matter"
+    remedy = f"make these equal in both, or say --allow {found[0][0]} if it does not matter"
     raise ConfigError("\n".join((what, *lines, remedy)))
 
 
@@ -60,8 +60,8 @@ def matched(
     for cell in theirs:
         if found.setdefault(_key(cell, fields), cell) is not cell:
             raise ConfigError(
-                f"--allow: the baseline has {_what(cell.dimensions)} more than once then; "
-                "allow less, or give a run with one of them"
+                f"--allow: the baseline then has several cells {_what(cell.dimensions)}; "
+                "allow less, or name a run with one of them"
             )
     taken = {_key(cell, fields) for cell in ours}
     spare = [cell.dimensions for key, cell in found.items() if key not in taken]
@@ -85,7 +85,7 @@ def check_exact(ours: Results, theirs: Results) -> None:
                 f"virtual time is not exact: {ours.run.id} and {theirs.run.id} were made with the "
                 f"same artifacts, but {sample.metric} of {sample.mode} {sample.workload} "
                 f"{sample.message_bytes} B, start {sample.boot}, is {sample.value} and {value}; "
-                "something of the machine they ran on got into the lab"
+                "the machine that ran the lab influenced it"
             )
 
 
@@ -133,6 +133,6 @@ def _conditions_differ(mine: Dimensions, yours: Dimensions, fields: Collection[s
         for name in names
     )
     return (
-        f"{_what(mine)} ran under other conditions: {differing}; run both alike, or say "
-        f"--allow {names[0]}"
+        f"{_what(mine)} ran under other conditions: {differing}; run both under equal "
+        f"conditions, or say --allow {names[0]}"
     )

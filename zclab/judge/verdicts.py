@@ -178,7 +178,7 @@ def _why(pair: Pair, smallest: float, significance: float) -> tuple[str, int | N
         once = "boot" if pair.clock == "wall" else "start"
         return f"one {once} says nothing about the next; run more repetitions", None
     if pair.clock != "wall":
-        return "no more than another start of the same code may differ by", None
+        return "no larger than the difference between two starts of the same code", None
     ways = (False, True) if pair.blocks else (False,)
     needed = min(
         filter(
@@ -194,15 +194,16 @@ def _why(pair: Pair, smallest: float, significance: float) -> tuple[str, int | N
     )
     difference = f"a difference of {smallest:.3g} {METRICS[pair.gate.metric].unit}"
     if needed is None:
-        return f"too noisy to tell {difference}; no sensible number of repetitions would do", None
+        why = f"too noisy to tell {difference}"
+        return f"{why}; no practical number of repetitions would decide", None
     if needed <= boots:
-        return f"about as large as the smallest that matters, {difference}", None
+        return f"close to the gate, {difference}", None
     more = needed - boots
     if stats.least_p(len(pair.ours), len(pair.theirs), paired=False) > significance:
         why = f"{boots} boots are too few for any difference"
     else:
         why = f"too noisy to tell {difference}"
-    return f"{why}; {more} more repetitions would do", more
+    return f"{why}; {more} more repetitions would decide", more
 
 
 def _missing(pair: Pair) -> Judged:

@@ -136,13 +136,13 @@ def caveat(results: Results) -> str:
 
 
 def resumed(run: RunInfo) -> str:
-    """Say how often a run was gone on with, and what was run again; nothing for most runs."""
+    """Say how often a run was resumed, and what ran again; nothing for most runs."""
     if not run.resumed:
         return ""
     times = "once" if len(run.resumed) == 1 else f"{len(run.resumed)} times"
     retried = sum(len(one.retried) for one in run.resumed)
-    again = f"; {retried} trials that had failed were run again" if retried else ""
-    return f"stopped and gone on with {times}{again}"
+    again = f"; {retried} failed trials ran again" if retried else ""
+    return f"stopped and resumed {times}{again}"
 
 
 def known(results: Results) -> str:

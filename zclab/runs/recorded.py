@@ -122,9 +122,8 @@ def load_recorded(run: Path) -> Recorded:
     recorded = read_recorded(run, "--resume")
     if recorded.code != code_hash():
         raise ConfigError(
-            f"--resume: {run}: zclab itself has changed since that run began, and the rest of it "
-            "might be measured in another way; check out the version that it began with, or run it "
-            "anew"
+            f"--resume: {run}: zclab has changed since that run began, so the rest might be "
+            "measured differently; check out the version it began with, or start a new run"
         )
     return recorded
 
@@ -137,7 +136,7 @@ def read_recorded(run: Path, what: str) -> Recorded:
     except OSError as exc:
         raise ConfigError(
             f"{what}: {file}: {exc.strerror}: name the folder of a run of `invoke run-bench`; "
-            "one without a plan cannot be gone on with, run it anew"
+            "a run without a plan cannot be resumed, start it again"
         ) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{what}: {file}: not text: is it a {PLAN_FILE}?") from exc

@@ -112,8 +112,8 @@ class RunDirectory:
         provenance = Provenance(**dict(provenance))  # as it would be read back
         changed = list(_changed(before, provenance))
         if changed:
-            what = f"{self.path}: the rest of this run would be made with something else:"
-            remedy = "put back what it began with, or run it anew; no run mixes the two"
+            what = f"{self.path}: these have changed since the run began:"
+            remedy = "restore them, or start a new run; no run mixes old and new"
             raise ConfigError("\n".join((what, *changed, remedy)))
         self._update(
             provenance=Provenance(
@@ -244,19 +244,19 @@ def _lock(owner: object, path: Path) -> None:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         raise ConfigError(
-            f"{path}: another zclab is still writing to this run; wait for its end, or stop it"
+            f"{path}: another zclab is still writing to this run; wait until it ends, or stop it"
         ) from exc
 
 
 def _changed(before: Provenance, now: Provenance) -> Iterator[str]:
     """Yield what two provenances both tell, and differently; the command may be another one."""
     if before.cpu_model and now.cpu_model and before.cpu_model != now.cpu_model:
-        yield f"  cpu_model: {now.cpu_model}, and {before.cpu_model} when it began"
+        yield f"  cpu_model: {now.cpu_model} now, {before.cpu_model} when it began"
     for kind in ("versions", "artifacts", "settings", "command_lines"):
         was, is_now = getattr(before, kind), getattr(now, kind)
         for name in (name for name in was if name in is_now and name != "zclab"):
             if was[name] != is_now[name]:
-                yield f"  {name}: {is_now[name]}, and {was[name]} when it began"
+                yield f"  {name}: {is_now[name]} now, {was[name]} when it began"
 
 
 def write_value(path: Path, value: BaseModel) -> None:

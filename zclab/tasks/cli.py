@@ -113,7 +113,7 @@ def reject_beside(
     *,
     allow: Collection[str] = (),
 ) -> None:
-    """Raise ConfigError for options of a task that were given beside one they do not go with.
+    """Raise ConfigError for options of a task that are not allowed beside ``option``.
 
     ``values`` are its arguments; one that is empty, or its parameter's default, was not given.
     """
@@ -124,7 +124,8 @@ def reject_beside(
         if values[name] not in ([], parameter.default)
     ]
     if given:
+        them = "them" if len(given) > 1 else "it"
         raise ConfigError(
-            f"--{option}: does not go with {', '.join(given)}, which the run itself says; leave "
-            "that out"
+            f"--{option}: not allowed with {', '.join(given)}: the run's plan sets {them}; "
+            f"leave {them} out"
         )

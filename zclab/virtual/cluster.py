@@ -219,7 +219,7 @@ def _result(future: Any, work: Work, address: str) -> Outcome | Lacking:
     except KilledWorker as exc:
         raise LabError(
             f"{work.planned.dimensions.mode} {work.planned.workload.label}: several workers ended "
-            "while they ran this trial; look at their logs, and whether their memory suffices"
+            "while they ran this trial; check their logs and their memory"
         ) from exc
     except CancelledError as exc:
         raise LabError(f"--executor: the scheduler at {address} is gone") from exc

@@ -207,7 +207,7 @@ def _advance(host: Running, until: str, folder: Path) -> None:
         # Trials would all start from what is wrong already.
         raise LabError(f"kernel of the {'; '.join(lines_of(tuple(failing)))}")
     if said[-1].get("at") != until:
-        raise LabError(f"the host came to its end before the {until} was ready")
+        raise LabError(f"the host ended before the {until} was ready")
     host.save(folder / STATE)
     (folder / MESSAGES).write_text(json.dumps(said[:-1], indent=1))
     (folder / "console.log").write_bytes((host.folder / "console.log").read_bytes())
@@ -227,7 +227,7 @@ def _state(
 
 def said(state: Path, kind: str) -> dict[str, Any]:
     """Return what a host said on its way to a state."""
-    remedy = f"`invoke clean --kind={state.parent.name}` has it made anew"
+    remedy = f"run `invoke clean --kind={state.parent.name}`; zclab makes it again"
     try:
         messages = from_json(_MESSAGES, (state / MESSAGES).read_bytes(), str(state / MESSAGES))
     except (OSError, ParseError) as exc:

@@ -66,7 +66,7 @@ class Parting:
 
     def __str__(self) -> str:
         lines = [
-            f"they part at event {self.number:,}, in {self.thread}:",
+            f"they first differ at event {self.number:,}, in {self.thread}:",
             *(f"  both:   {event}" for event in self.common),
             f"  first:  {self.one}",
             f"  second: {self.other}",

@@ -100,7 +100,7 @@ def run_trial(
                         raw.append((kept.name, kept.text))
                     case "failed":
                         raise error_of(message)
-        raise LabError("the host came to its end without a result")
+        raise LabError("the host ended without a result")
     except KernelReportError:
         raise
     except ZclabError as exc:
@@ -171,7 +171,7 @@ def _check_equal(before: Known, trial: Trial, samples: tuple[Sample, ...]) -> No
             f"virtual time was not exact: {what} differs from run {before.measured.run} of "
             f"{before.measured.date}, in which the machine was the same:\n  "
             + "\n  ".join(lines)
-            + "\n`invoke verify` says where two runs part"
+            + "\n`invoke verify` shows the first difference between two runs"
         )
 
 

@@ -34,7 +34,7 @@ def test_data_that_arrives_as_it_was_sent() -> None:
 
 
 def test_data_that_changed_makes_the_trials_invalid() -> None:
-    with pytest.raises(TrialError, match="16 MiB sent in direction tx did not arrive as they were"):
+    with pytest.raises(TrialError, match="16 MiB in direction tx arrived changed"):
         check(to_guest=ALL + SENT, to_peer=f"{ALL}{'b' * 64}  -\n")
 
 

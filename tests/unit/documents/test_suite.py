@@ -234,7 +234,7 @@ def test_options_that_a_suite_says_are_refused_and_its_repetitions_can_be_change
         (Options(mtu=9000), "--mtu"),
         (Options(streams=2), "--streams"),
     ):
-        with pytest.raises(ConfigError, match=f"^{named}: suite smoke says that; leave"):
+        with pytest.raises(ConfigError, match=f"^{named}: suite smoke sets that; leave"):
             planned_suite(LAB, "smoke", options, seed=5)
 
 

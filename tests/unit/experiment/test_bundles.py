@@ -430,7 +430,7 @@ def test_a_run_of_another_zclab_is_refused(ours: Machine) -> None:
         ours.bench("run")
         plan = ours.folder / "run" / "plan.json"
         plan.write_text(json.dumps({**json.loads(plan.read_text()), "code": "0"}))
-        with pytest.raises(ConfigError, match=r"--run: \S+: zclab itself has changed"):
+        with pytest.raises(ConfigError, match=r"--run: \S+: zclab has changed"):
             exchange.bundle(str(ours.folder / "run"), str(ours.folder / "x"), only="")
 
 

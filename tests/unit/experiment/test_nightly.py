@@ -110,7 +110,7 @@ def test_a_first_night_with_a_failed_trial_is_no_baseline(a_night: Night) -> Non
         a_night()
 
     assert not (a_night.folder / night.BASELINE).exists()
-    assert "It is not made the baseline" in a_night.text("summary.md")
+    assert "It does not become the baseline" in a_night.text("summary.md")
     junit = JUnitXml.fromfile(str(a_night.folder / "junit.xml"))
     assert (junit.tests, junit.errors) == (1, 1)
 

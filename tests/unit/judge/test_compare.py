@@ -94,14 +94,14 @@ def test_noise_is_undecided_and_says_what_would_decide() -> None:
     assert found.verdict == "undecided"
     assert found.more_boots is not None
     assert "too noisy to tell a difference of 8" in found.reason
-    assert found.reason.endswith(f"{found.more_boots} more repetitions would do")
+    assert found.reason.endswith(f"{found.more_boots} more repetitions would decide")
 
 
 def test_too_few_boots_say_so() -> None:
     found = only(within(two_modes(0.5, boots=3), THROUGHPUT))
 
     assert found.verdict == "undecided"
-    assert found.reason == "3 boots are too few for any difference; 1 more repetitions would do"
+    assert found.reason == "3 boots are too few for any difference; 1 more repetitions would decide"
     assert only(within(two_modes(0.5, boots=4), THROUGHPUT)).verdict == "worse"
 
 
@@ -345,7 +345,7 @@ def test_what_is_allowed_by_name_may_differ() -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"mtu": 9000}, "mtu 9000, and 1500 in the baseline; run both alike, or say --allow mtu"),
+        ({"mtu": 9000}, "mtu 9000, and 1500 in the baseline; run both .*, or say --allow mtu"),
         ({"nic": "igb"}, "nic igb, and e1000e in"),
         ({"offloads": "off"}, "offloads off, and on in"),
     ],

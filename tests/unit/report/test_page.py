@@ -104,9 +104,9 @@ def test_a_run_that_was_gone_on_with_says_so() -> None:
     again = Resumed(started="x", command="y", retried=results.trials[:2])
     run = results.run.model_copy(update={"resumed": (again,)})
 
-    told = "stopped and gone on with once; 2 trials that had failed were run again"
+    told = "stopped and resumed once; 2 failed trials ran again"
     assert told in text_of(page(results.model_copy(update={"run": run})))
-    assert "gone on with" not in text_of(shown())
+    assert "stopped and resumed" not in text_of(shown())
 
 
 def test_a_sweep_names_its_crossover() -> None:

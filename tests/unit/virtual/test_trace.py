@@ -39,7 +39,7 @@ def test_the_first_line_that_differs_is_where_they_part() -> None:
     assert parting.number == 2
     assert parting.thread == "thread 212 vhost-207"
     assert str(parting) == (
-        "they part at event 2, in thread 212 vhost-207:\n"
+        "they first differ at event 2, in thread 212 vhost-207:\n"
         "  both:   instruction 5,402,108,211 at 5.403338211 s: thread 212 vhost-207\n"
         "  both:   instruction 5,402,108,533 at 5.403338533 s: exit 0x400\n"
         "  first:  instruction 5,402,109,001 at 5.403339001 s: "
