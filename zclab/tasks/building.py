@@ -19,7 +19,7 @@ from zclab.units import format_bytes
 
 @task(
     help={
-        "source": "a kernel tree of yours instead of Debian's linux-source (never modified)",
+        "source": "a kernel tree of your own (never modified), instead of Debian's linux-source",
         "series": "a quilt-style series, mailbox, patch, or none; kernel-patches/6.12 by default",
         "debug": "the debug variant: KASAN, lockdep, DMA-API debugging",
         "update": "ask the mirror for the newest source first",
@@ -29,7 +29,7 @@ from zclab.units import format_bytes
 def build_kernel(
     _context: Context, source: str = "", series: str = "", debug: bool = False, update: bool = False
 ) -> None:
-    """Build the host kernel, which the guests boot too."""
+    """Build the kernel that host and guest boot."""
     with shown("kernel") as progress:
         built = kernel_build.build_kernel(
             source=builds.source_folder(source),
@@ -75,12 +75,12 @@ def build_images(_context: Context, update: bool = False) -> None:
 @task(
     help={
         "kind": "a name of the list, work for all work trees, or all; without it, show the list",
-        "older-than": "days: only what nobody wanted for that long",
+        "older-than": "days: only what nobody has used for so long",
     }
 )
 @explained
 def clean(_context: Context, kind: str = "", older_than: int = 0) -> None:
-    """Show what the cache holds, and remove it."""
+    """List what is in the cache, or remove it."""
     check_range("--older-than", older_than, 0, 36500)
     if kind:
         cleaned = cleaning.clean(kind, older_than_days=older_than)
@@ -92,6 +92,6 @@ def clean(_context: Context, kind: str = "", older_than: int = 0) -> None:
         say(f"{format_bytes(entry.disk_bytes):>10}  {what:>9}  {entry.name}")
     if not kind:
         say(
-            f"in {cache.cache_dir()}, by when it was last wanted; `invoke clean --kind=NAME` "
-            "removes one, work all work trees, all everything"
+            f"in {cache.cache_dir()}, by last use; `invoke clean --kind=NAME` removes one kind, "
+            "--kind=work all work trees, --kind=all everything"
         )

@@ -18,7 +18,7 @@ from zclab.tasks.cli import explained, task
 
 @task(help={"unit": "only the tests that take seconds", "nightly": "also those that take long"})
 def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
-    """Run the tests; those of the lab boot it."""
+    """Run the tests; lab tests boot a lab."""
     argv = [sys.executable, "-m", "pytest", *(["tests/unit"] if unit else [])]
     argv += [] if nightly else ["-m", "not nightly"]
     # Labs side by side take each other's CPU, and guests are late then: only unit tests share it.
@@ -29,14 +29,14 @@ def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
 @task
 @explained
 def check(_context: Context) -> None:
-    """Check style, types, layers and the patches."""
+    """Check style, types, layers, shell, links and the patches."""
     with shown("kernel source") as progress:
         tree = kernel_build.debian_tree(progress=progress)
     checks.check(checkpatch=tree / "scripts" / "checkpatch.pl", say=say)
 
 
-@task(help={"lab": "an ssh lab, whose hosts are to be looked at too"})
+@task(help={"lab": "an ssh lab: check its hosts, too"})
 @explained
 def doctor(_context: Context, lab: str = "") -> None:
-    """Say whether this machine can do the job."""
+    """Check that this machine has all that zclab needs."""
     diagnosis.report(builds.load(lab) if lab else None)

@@ -269,7 +269,7 @@ def report(lab: Lab | None = None) -> None:
     say(render(findings))
     if failed(findings):
         who = "this machine or a host of the lab" if lab else "this machine"
-        raise LabError(f"{who} lacks something; what to do stands behind each FAIL")
+        raise LabError(f"{who} lacks something; each FAIL says what to do")
 
 
 def _of_hosts(lab: Lab) -> tuple[Finding, ...]:

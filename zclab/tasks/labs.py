@@ -18,8 +18,8 @@ from zclab.report.output import out
 from zclab.tasks.cli import explained, task
 
 LAB_HELP = {
-    "lab": "a file of labs/ without its ending, or a path",
-    "name": "another name for it, to have two of one kind side by side",
+    "lab": "a file of labs/ without .yaml, or a path",
+    "name": "another name for it, so that two of one kind run side by side",
 }
 
 
@@ -51,7 +51,7 @@ def lab_up(
     series: str = "",
     debug: bool = False,
 ) -> None:
-    """Bring a lab up until SSH answers and libvirt connects."""
+    """Start a lab; wait until SSH answers and libvirt connects."""
     loaded = builds.load(lab, name=name, nic=nic)
     artifacts = builds.build_lab(loaded, source=source, series=series, debug=debug)
     with shown(f"lab {loaded.name}") as progress:
@@ -63,7 +63,7 @@ def lab_up(
 @task(help=LAB_HELP)
 @explained
 def lab_down(_context: Context, lab: str = "emulated", name: str = "") -> None:
-    """End a lab and clear away all it left."""
+    """End a lab, and remove what it left."""
     loaded = builds.load(lab, name=name)
     out.print(f"lab {loaded.name} {'is down' if down(loaded) else 'was not up'}")
 
@@ -71,7 +71,7 @@ def lab_down(_context: Context, lab: str = "emulated", name: str = "") -> None:
 @task
 @explained
 def lab_status(_context: Context) -> None:
-    """Say which labs are up."""
+    """List the labs that are up."""
     names = emulated.names()
     for name in names:
         if found := emulated.find(name):
@@ -92,7 +92,7 @@ def lab_ssh(
     guest: bool = False,
     command: str = "",
 ) -> None:
-    """Log in to a lab's host, or its guest."""
+    """Log in to a lab's host or guest, or run a command there."""
     loaded = builds.load(lab, name=name)
     config = emulated.folder_of(loaded.name) / "ssh_config"
     if not config.exists():
@@ -105,7 +105,7 @@ def lab_ssh(
 @task(help=LAB_HELP)
 @explained
 def lab_console(_context: Context, lab: str = "emulated", name: str = "") -> None:
-    """Show the console of a lab's host, and follow it."""
+    """Show and follow the console of a lab's host."""
     loaded = builds.load(lab, name=name)
     console = emulated.folder_of(loaded.name) / "console.log"
     if not console.exists():

@@ -18,35 +18,35 @@ from zclab.tasks.reading import EVIDENCE_HELP
     iterable=["mode", "workload", "direction", "message_bytes"],
     help={
         "mode": "passthrough, vhost or zerocopy; repeatable, all by default",
-        "baseline": "the mode that is measured beside these, for all to stand against; or none",
+        "baseline": "the baseline mode, measured beside these, vhost by default; or none",
         "workload": "TCP_STREAM, TCP_RR, UDP_STREAM or UDP_RR; repeatable, else suites/first.yaml",
         "direction": "rx (peer to guest) or tx; repeatable, both by default",
         "message-bytes": "size of a message; repeatable",
         "repetitions": "guest boots for each mode, 3; in virtual time starts, 8",
         "duration": "seconds for each trial, 2; in virtual time a fixed amount of data",
-        "streams": "how many of each workload run side by side, 1",
+        "streams": "number of each workload that run side by side, 1",
         "warm-up": "seconds that each workload runs before it is measured, 0",
         "clock": "wall, or virtual: exact, an instruction is a nanosecond; default: the lab's",
-        "copy-bytes": "in virtual time, 8 or 1: what an instruction that copies moves",
+        "copy-bytes": "in virtual time: bytes that a copying instruction moves, 8 or 1",
         "profile": "in virtual time, keep the self-cost of every kernel symbol",
         "jobs": "trials side by side in virtual time, one for each core by default",
         "executor": "in virtual time, a dask.distributed scheduler's address: run on its workers",
         "fresh": "in virtual time, measure known results again; fail where one differs",
         "offloads": "on (default) or off: TSO, GSO and GRO of guest, host and peer",
-        "mtu": "of guest, host and peer, in bytes",
-        "suite": "a file of suites/ without its ending, or a path, instead of the options above",
-        "seed": "what draws the order of a suite's trials; by default a new one, which is recorded",
-        "dry-run": "list the trials and how long they take, and run none",
-        "resume": "the folder of a run that has stopped: go on with it as it was begun",
+        "mtu": "MTU of guest, host and peer, in bytes, 1500",
+        "suite": "a file of suites/ without .yaml, or a path, instead of the options above",
+        "seed": "seed for the order of a suite's trials; by default a new one, recorded",
+        "dry-run": "list the trials and the time they take; run none",
+        "resume": "the folder of a stopped run: resume it by its plan",
         "keep": "leave the lab up",
-        "force": "in an ssh lab, take NICs that carry something, and give none of that back",
+        "force": "in an ssh lab, take NICs in use, and do not restore their use",
         "out": "a new folder for the results, instead of runs/<id>",
         **LAB_HELP,
         "nic": "e1000e or igb, instead of what the lab file says",
         "source": "as for build-kernel",
         "series": "as for build-kernel",
         "debug": "as for build-kernel",
-        "bundle": "a file of `invoke bundle`: with its artifacts, and all that it knows",
+        "bundle": "a file of `invoke bundle`: use its artifacts and its known results",
     },
 )
 @explained
@@ -84,7 +84,7 @@ def run_bench(
     debug: bool = False,
     bundle: str = "",
 ) -> None:
-    """Compare the modes: boot, drive netperf, print a table."""
+    """Compare the modes: boot, run netperf, print a table."""
     if resume:
         beside = ("jobs", "executor", "fresh", "keep", "force", "dry_run")
         reject_beside("resume", run_bench.body, locals(), allow=beside)
@@ -147,7 +147,7 @@ def run_bench(
         "direction": "as for run-bench",
         "nic": "as for run-bench",
         "bundle": "a file of `invoke bundle`: measure known trials of another machine again",
-        "trials": "with --bundle, how many of them, 4; drawn by lot",
+        "trials": "with --bundle, the number of them, 4; drawn by lot",
     },
 )
 @explained
@@ -160,7 +160,7 @@ def verify(
     bundle: str = "",
     trials: int = 0,
 ) -> None:
-    """Say whether figures here are exact, or as in a bundle."""
+    """Check that figures are exact here, or equal to a bundle's."""
     from zclab.experiment import exchange  # noqa: PLC0415 - as below
     from zclab.experiment import verify as exactness  # noqa: PLC0415 - as below
 
@@ -193,16 +193,16 @@ def verify(
 )
 @explained
 def bundle(_context: Context, run: str, file: str, only: str = "") -> None:
-    """Put a run's artifacts and known results into a file."""
+    """Write a run's artifacts and known results to a file."""
     from zclab.experiment import exchange  # noqa: PLC0415 - as below
 
     exchange.bundle(run, file, only=only)
 
 
-@task(help={"file": "a file of `invoke bundle`; its programs run here, so know who made it"})
+@task(help={"file": "a file of `invoke bundle` from somebody you know: its programs run here"})
 @explained
 def unbundle(_context: Context, file: str) -> None:
-    """Take what a bundle has into the cache."""
+    """Put a bundle's content into the cache."""
     from zclab.experiment import exchange  # noqa: PLC0415 - as below
 
     exchange.unbundle(file)
@@ -211,12 +211,12 @@ def unbundle(_context: Context, file: str) -> None:
 @task(
     iterable=["allow"],
     help={
-        "folder": "where all nights are, each in a folder of its own: what trend reads",
-        "suite": "a file of suites/ without its ending, or a path",
+        "folder": "the folder of all nights, one folder each; trend reads it",
+        "suite": "a file of suites/ without .yaml, or a path",
         "baseline": "the file of the baseline, instead of baseline.json in the folder",
-        "update-baseline": "make this night the baseline, whatever came of comparing it",
-        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
-        "allow": "something in which the baseline may differ, such as experiment; repeatable",
+        "update-baseline": "make this night the baseline, whatever its verdict",
+        "gates": "a file of gates/ without .yaml, or a path; by default the clock's",
+        "allow": "a condition in which the baseline may differ, such as experiment; repeatable",
         "clock": "wall or virtual; by default virtual in an emulated lab",
         "jobs": "as for run-bench",
         "executor": "as for run-bench",
@@ -278,7 +278,7 @@ KERNEL_HELP = (
         "offloads": "as for run-bench",
         "mtu": "as for run-bench",
         "jobs": "as for run-bench",
-        "gates": "a file of gates/ without its ending, or a path",
+        "gates": "a file of gates/ without .yaml, or a path",
         "out": "a new folder for both runs, instead of one in runs/",
         "nic": "as for run-bench",
         "evidence": EVIDENCE_HELP,
@@ -331,12 +331,12 @@ def ab(
     help={
         "good": "number of patches of the series without the change, or a commit of --source",
         "bad": "number of patches with it, or a commit",
-        "metric": "what moved, as results.json calls it, such as insns_per_kb_dut",
+        "metric": "the figure that moved, by its name in results.json, such as insns_per_kb_dut",
         "series": "a series' folder, kernel-patches/6.12 by default",
         "source": "a kernel's git tree, to bisect its commits",
         "mode": "one mode, vhost by default",
         "workload": "one workload, TCP_RR by default",
-        "direction": "of a stream",
+        "direction": "rx or tx, of a stream",
         "message-bytes": "as for run-bench",
         "repetitions": "starts for each step, 8",
         "offloads": "as for run-bench",

@@ -6,20 +6,20 @@ from invoke.context import Context
 
 from zclab.tasks.cli import explained, task
 
-EVIDENCE_HELP = "also print both runs, with every counter that shows which mode was in effect"
+EVIDENCE_HELP = "also print both runs, with all evidence and provenance"
 
 
 @task(
     help={
         "base": "a run made with --clock=virtual --profile",
         "head": "another one",
-        "top": "how many symbols to show for each mode and workload",
-        "html": "also draw all of it: one page with a flame graph by component and symbol",
+        "top": "number of symbols to show for each mode and workload",
+        "html": "also write a page with a flame graph by component and symbol",
     }
 )
 @explained
 def profile_diff(_context: Context, base: str, head: str, top: int = 25, html: str = "") -> None:
-    """Show which components and symbols cost more or less in another run."""
+    """Show which components and symbols cost more or less in a second run."""
     from zclab.experiment import offline  # noqa: PLC0415 - as above
 
     offline.profile_diff(base, head, shown=top, html=html)
@@ -28,10 +28,10 @@ def profile_diff(_context: Context, base: str, head: str, top: int = 25, html: s
 @task(
     help={
         "run": "a run's folder, or its results.json",
-        "baseline-mode": "the mode that the others are compared with",
-        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
-        "evidence": "every counter that shows which mode was in effect, and all it was made with",
-        "html": "where the page goes, instead of the run's folder",
+        "baseline-mode": "the mode with which the others are compared",
+        "gates": "a file of gates/ without .yaml, or a path; by default the clock's",
+        "evidence": "also print all evidence and provenance",
+        "html": "the file of the page, instead of one in the run's folder",
         "markdown": "also write the table as Markdown",
     }
 )
@@ -63,9 +63,9 @@ def report(
     help={
         "run": "a run's folder, or its results.json",
         "baseline": "a run, or a results.json, to compare with; repeatable, of one kernel",
-        "baseline-mode": "without --baseline: the mode that the others are compared with",
-        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
-        "allow": "something in which the runs may differ, such as cpu_model or mtu; repeatable",
+        "baseline-mode": "without --baseline: the mode with which the others are compared",
+        "gates": "a file of gates/ without .yaml, or a path; by default the clock's",
+        "allow": "a condition in which the runs may differ, such as cpu_model or mtu; repeatable",
         "junit": "also write JUnit XML",
         "html": "also write the run's page, with the comparison in it",
         "markdown": "also write the verdict as Markdown",
@@ -85,7 +85,7 @@ def compare(
     markdown: str = "",
     evidence: bool = False,
 ) -> None:
-    """Judge a run against others, or its modes."""
+    """Compare a run with others, or its modes with each other."""
     from zclab.experiment import offline  # noqa: PLC0415 - as above
 
     offline.compare(
@@ -104,13 +104,13 @@ def compare(
 @task(
     help={
         "folder": "a folder with folders of runs",
-        "gates": "a file of gates/ without its ending, or a path; by default the clock's",
-        "html": "where the page goes, instead of the folder",
+        "gates": "a file of gates/ without .yaml, or a path; by default the clock's",
+        "html": "the file of the page, instead of one in the folder",
     }
 )
 @explained
 def trend(_context: Context, folder: str, gates: str = "", html: str = "") -> None:
-    """Say which figures moved in a row of runs."""
+    """Show which figures moved over many runs."""
     from zclab.experiment import offline  # noqa: PLC0415 - as above
 
     offline.trend(folder, gates=gates, html=html)
