@@ -59,7 +59,7 @@ def test_every_cell_has_its_ratio_and_verdict_in_both_forms() -> None:
         assert shown.count("0.50x ▲") == shown.count("0.50x ▼") == 1
         assert sum(text.endswith(" =") for text in shown) == 3
         assert [text for text in shown if "better" in text] == [
-            "throughput / transactions  better →",
+            "throughput or rate  better →",
             "host CPU  ← better",
             "p99 latency  ← better",
         ]
@@ -130,7 +130,7 @@ def test_the_page_begins_with_it() -> None:
 
     picture = html.index('class="overview"')
     assert html.index("Against vhost: zerocopy") < picture < html.index("<section>")
-    caption = "zerocopy against vhost in all cells: throughput / transactions, host CPU"
+    caption = "zerocopy against vhost in all cells: throughput or rate, host CPU"
     assert f'aria-label="{caption}' in html
 
 
