@@ -13,7 +13,8 @@ from zclab.documents.labs import load_lab, with_overrides
 from zclab.experiment.ab import ab
 from zclab.experiment.bench import Options, planned, virtual_options
 from zclab.experiment.bisection import bisect, series_steps
-from zclab.experiment.offline import profile_movements
+from zclab.runs.profiles import movements
+from zclab.runs.store import load
 
 pytestmark = pytest.mark.lab
 
@@ -46,7 +47,8 @@ def test_what_a_patch_adds_to_each_frame_is_found_in_its_place(
         gates="",
     )
 
-    (cell,) = profile_movements(str(tmp_path / "ab/base"), str(tmp_path / "ab/head"))
+    base, head = tmp_path / "ab/base", tmp_path / "ab/head"
+    (cell,) = movements(base, load(base), head, load(head))
     found = {(moved.component, moved.symbol): moved for moved in cell.movements}
     moved = found["vhost", symbol]
     assert moved.base == 0
@@ -70,7 +72,7 @@ def test_bisection_names_the_patch_that_moved_a_figure(tmp_path: Path) -> None:
         virtual_options(jobs=2, profile=False, copy_bytes=8, fresh=True),
         series_steps(series, str(ours), str(ours + 2)),
         metric="insns_per_transaction_vhost",
-        out_dir=tmp_path / "bisect",
+        out_dir=str(tmp_path / "bisect"),
     )
 
     assert Path(found).name == "needless-copy.patch"
