@@ -172,7 +172,7 @@ def test_a_series_with_files_in_the_place_of_the_builds_is_refused(
     work = WorkTree(folder=tmp_path / "work")
 
     (patches / "series").write_text("3.patch\n1.patch\n2.patch\n")
-    with pytest.raises(ConfigError, match=rf"2\.patch: changes {name}, but build is the folder"):
+    with pytest.raises(ConfigError, match=rf"2\.patch: changes {name}, but `build` is zclab"):
         work.sync(checkout(source).open(), read_series(patches), target="it")
     assert not work.folder.exists()
 

@@ -89,7 +89,7 @@ def test_a_driver_that_does_not_moderate_so_is_an_error_with_a_remedy() -> None:
         host.expect(("ethtool", "-c", "eth1"), stdout=coalescing("igb"))
         argv = ("ethtool", "-C", "eth1", "rx-usecs", "5")
         host.expect(argv, exit_status=1, stderr="netlink error: Invalid argument\n")
-        with pytest.raises(LabError, match=r"Invalid argument; give tunables.rx_usecs a value"):
+        with pytest.raises(LabError, match=r"Invalid argument; set tunables.rx_usecs to a value"):
             netdev.set_rx_usecs(host, "eth1", 5)
 
 

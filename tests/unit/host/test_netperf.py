@@ -142,7 +142,9 @@ def test_a_lost_datagram_is_told_from_a_slow_path() -> None:
     """Netserver was stopped after 1.2 s of 3: the rate of what it printed is one of nothing."""
     text = (DATA / "udp_rr_stalled.txt").read_text()
 
-    with pytest.raises(TrialError, match=r"UDP_RR 1: a datagram was lost, .* for 1\.8 of 3\.0 s"):
+    with pytest.raises(
+        TrialError, match=r"UDP_RR 1: a datagram was lost and .* for 1\.8 of 3\.0 s"
+    ):
         parse(text, UDP_TRANSACTIONS)
 
 
