@@ -6,6 +6,7 @@ rest of the file is the only one that talks to libvirt.
 
 from __future__ import annotations
 
+import operator
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -159,8 +160,9 @@ class Libvirt:
     """A connection to a host's libvirtd."""
 
     def __init__(self, uri: str) -> None:
-        # The library prints every error to stderr, besides raising it.
-        libvirt.registerErrorHandler(lambda _context, _error: None, None)
+        # The library prints every error to stderr, besides raising it. The handler is no Python
+        # function: Ctrl-C during a call would be raised inside it, and end in a SystemError.
+        libvirt.registerErrorHandler(operator.is_, None)
         try:
             self._connection = libvirt.open(uri)
         except libvirt.libvirtError as exc:

@@ -1,6 +1,8 @@
 """What a mode asks of libvirt, as XML."""
 
+import signal
 import xml.etree.ElementTree as ET
+from types import FrameType
 
 import pytest
 
@@ -118,6 +120,26 @@ def test_a_libvirts_version_is_three_numbers() -> None:
     try:
         assert connection.version >= domain.MINIMUM
     finally:
+        connection.close()
+
+
+def test_a_signal_during_a_call_that_fails_is_raised_as_itself() -> None:
+    """Ctrl-C, which ends libvirt's SSH too, so that the call fails with it."""
+    connection = domain.Libvirt("test:///default")
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(100):
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the signal may come at any time
+                signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                while True:
+                    with pytest.raises(domain.DomainError):
+                        connection.start("<domain type='test'><name>none</name></domain>")
+    finally:
+        signal.signal(signal.SIGALRM, previous)
         connection.close()
 
 
