@@ -4,7 +4,7 @@ from zclab.tasks.building import build_emulator, build_images, build_kernel, cle
 from zclab.tasks.checking import check, doctor, test
 from zclab.tasks.labs import lab_console, lab_down, lab_ssh, lab_status, lab_up
 from zclab.tasks.measuring import ab, bisect, bundle, nightly, run_bench, unbundle, verify
-from zclab.tasks.reading import compare, profile_diff, report, trend
+from zclab.tasks.reports import compare, profile_diff, report, trend
 
 __all__ = [
     "ab",

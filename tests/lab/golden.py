@@ -16,9 +16,9 @@ from zclab.lab.artifacts import Artifacts, build_all
 from zclab.model import Lab, ModeName
 from zclab.progress import silent
 from zclab.runs.plan import Boot, plan, select_modes, select_workloads
-from zclab.virtual.lab import VirtualLab, VirtualOptions
-from zclab.virtual.states import guest_state, host_state, parts
-from zclab.virtual.trials import run_trial
+from zclab.virtualtime.lab import VirtualLab, VirtualOptions
+from zclab.virtualtime.saved_states import guest_state, host_state, parts
+from zclab.virtualtime.trials import run_trial
 
 FILE = Path(__file__).parents[1] / "data/golden.json"
 TRANSACTIONS = 500

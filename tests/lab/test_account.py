@@ -17,8 +17,8 @@ from zclab.build.emulator import EmulatorArtifact, build_emulator
 from zclab.build.kernel import KernelArtifact, build_kernel
 from zclab.build.plugin import build_plugin, plugin_option
 from zclab.host.cpu import Roles
-from zclab.virtual.account import USER, Context, Mark, between, parse, window
-from zclab.virtual.profile import Symbols, profile
+from zclab.virtualtime.account import USER, Context, Mark, between, parse, window
+from zclab.virtualtime.profile import Symbols, profile
 
 pytestmark = pytest.mark.lab
 

@@ -14,10 +14,10 @@ from zclab.experiment.bench import bench
 from zclab.lab.artifacts import Artifacts
 from zclab.progress import silent
 from zclab.runs.plan import Part
-from zclab.runs.recorded import KernelOptions, Plan
+from zclab.runs.resume import KernelOptions, Plan
 from zclab.runs.store import load
-from zclab.virtual.lab import VirtualOptions
-from zclab.virtual.states import guest_state, host_state
+from zclab.virtualtime.lab import VirtualOptions
+from zclab.virtualtime.saved_states import guest_state, host_state
 
 pytestmark = pytest.mark.lab
 

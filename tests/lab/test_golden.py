@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab import golden
 from zclab.lab.artifacts import Artifacts
-from zclab.virtual.states import parts
+from zclab.virtualtime.saved_states import parts
 
 pytestmark = pytest.mark.lab
 

@@ -12,8 +12,8 @@ from zclab.experiment.bench import Options, bench, planned_suite, resume, virtua
 from zclab.lab import emulated
 from zclab.lab.artifacts import Artifacts
 from zclab.model import Lab
-from zclab.runs.recorded import KernelOptions
 from zclab.runs.results import Sample, Trial
+from zclab.runs.resume import KernelOptions
 from zclab.runs.store import RunDirectory, load
 
 pytestmark = pytest.mark.lab

@@ -21,11 +21,11 @@ from zclab.progress import silent
 from zclab.runs.plan import Planned, plan, select_modes, select_workloads
 from zclab.runs.results import Provenance
 from zclab.units import MIB
-from zclab.virtual.lab import VirtualLab, VirtualOptions
-from zclab.virtual.states import guest_state, host_state, identity
-from zclab.virtual.trace import compare_files
-from zclab.virtual.trials import Outcome, run_trials
-from zclab.virtual.trials import run_trial as run_one
+from zclab.virtualtime.lab import VirtualLab, VirtualOptions
+from zclab.virtualtime.saved_states import guest_state, host_state, identity
+from zclab.virtualtime.trace import compare_files
+from zclab.virtualtime.trials import Outcome, run_trials
+from zclab.virtualtime.trials import run_trial as run_one
 
 pytestmark = pytest.mark.lab
 

@@ -40,7 +40,7 @@ def test_a_module_imports_only_from_layers_below_its_own() -> None:
     ("library", "owner"),
     [
         ("libvirt", "host/domain.py"),
-        ("distributed", "virtual/cluster.py"),
+        ("distributed", "virtualtime/cluster.py"),
     ],
 )
 def test_a_library_that_reaches_out_has_one_owner(library: str, owner: str) -> None:

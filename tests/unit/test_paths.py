@@ -16,14 +16,14 @@ from zclab.documents.gates import load_gates
 from zclab.documents.labs import load_lab
 from zclab.documents.suites import load_suite
 from zclab.errors import ConfigError
-from zclab.experiment import ab, bisection, builds, offline
+from zclab.experiment import ab, bisection, builds, stored_runs
 from zclab.experiment import bench as experiment
 from zclab.judge.simulated import SimulatedRun
 from zclab.lab import emulated
 from zclab.options import is_file, is_folder, is_there, user_path, user_paths
-from zclab.runs.recorded import KernelOptions, Plan
+from zclab.runs.resume import KernelOptions, Plan
 from zclab.runs.store import RESULTS_FILE, load
-from zclab.virtual.lab import VirtualOptions
+from zclab.virtualtime.lab import VirtualOptions
 
 NOBODY = "~no-such-user/x"
 
@@ -45,16 +45,16 @@ def stored_run(folder: Path) -> None:
 
 def compare(run: str, **files: Any) -> None:
     options: dict[str, Any] = {"baselines": ["~/base"], "junit": "", "html": "", "md": "", **files}
-    offline.compare(run, baseline_mode="", gates="", allow=(), **options)
+    stored_runs.compare(run, baseline_mode="", gates="", allow=(), **options)
 
 
 def test_the_files_that_are_written_are_below_the_home(home: Path) -> None:
     stored_run(home / "run")
     stored_run(home / "base")
 
-    offline.report("~/run", baseline_mode="vhost", gates="", html="~/a.html", md="~/a.md")
+    stored_runs.report("~/run", baseline_mode="vhost", gates="", html="~/a.html", md="~/a.md")
     compare("~/run", junit="~/b.xml", html="~/b.html", md="~/b.md")
-    offline.trend("~", gates="", html="~/c.html")
+    stored_runs.trend("~", gates="", html="~/c.html")
 
     written = {path.name for path in home.iterdir()} - {"run", "base"}
     assert written == {"a.html", "a.md", "b.xml", "b.html", "b.md", "c.html"}
@@ -98,7 +98,7 @@ def resume(text: str) -> None:
 
 
 def report(text: str) -> None:
-    offline.report(text, baseline_mode="vhost", gates="", html="", md="")
+    stored_runs.report(text, baseline_mode="vhost", gates="", html="", md="")
 
 
 EACH_OPTION = pytest.mark.parametrize(
@@ -117,7 +117,7 @@ EACH_OPTION = pytest.mark.parametrize(
         (lambda text: bisection.steps_of(series="", source=text, good="0", bad="1"), "--source"),
         (resume, "--resume"),
         (report, "--run"),
-        (lambda text: offline.trend(text, gates="", html=""), "--folder"),
+        (lambda text: stored_runs.trend(text, gates="", html=""), "--folder"),
     ],
 )
 

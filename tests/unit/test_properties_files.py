@@ -26,10 +26,10 @@ from zclab.outside import explain
 from zclab.report.markdown import markdown
 from zclab.report.terminal import render
 from zclab.runs import profiles
-from zclab.runs.recorded import PLAN_FILE, KernelOptions, Recorded, load_recorded
 from zclab.runs.results import Results
+from zclab.runs.resume import PLAN_FILE, KernelOptions, Recorded, load_recorded
 from zclab.runs.store import RESULTS_FILE, _without_empty_samples, load
-from zclab.virtual.profile import Symbols
+from zclab.virtualtime.profile import Symbols
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from zclab.build.mark import mark
+from zclab.build.ownership import mark
 from zclab.errors import BuildError, ConfigError
 from zclab.options import UNFIT, usable_folder, user_path
 from zclab.progress import Progress, silent

@@ -1,8 +1,8 @@
 """What the cache holds, and how it is removed: by a name of the list, never by a path.
 
 Only what zclab itself put into the cache is in the list. In a folder that zclab did not make
-(see mark.py) that is artifacts and their locks, which nothing else is called like. A symbolic link
-is never followed. What another zclab is busy with stays.
+(see ownership.py) that is artifacts and their locks, which nothing else is called like. A symbolic
+link is never followed. What another zclab is busy with stays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zclab.build.cache import KEY, UNFINISHED, cache_dir, remove_tree, try_locked
-from zclab.build.mark import FOLDERS, LEFTOVER, SHARED, TAG, is_ours
+from zclab.build.ownership import FOLDERS, LEFTOVER, SHARED, TAG, is_ours
 from zclab.errors import ConfigError, ZclabError
 from zclab.outside import did_you_mean
 

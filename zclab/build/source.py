@@ -23,7 +23,7 @@ from zclab.build.cache import (
     remembered,
 )
 from zclab.build.command import git_env, output_of, run_git
-from zclab.build.mark import mark
+from zclab.build.ownership import mark
 from zclab.errors import ConfigError
 from zclab.progress import Progress, silent
 

@@ -13,14 +13,14 @@ from zclab.build.series import SERIES_FILE
 from zclab.build.variants import with_more
 from zclab.documents.gates import load_gates
 from zclab.errors import ConfigError
-from zclab.experiment import offline
+from zclab.experiment import stored_runs
 from zclab.experiment.bench import bench
 from zclab.experiment.builds import build_lab
 from zclab.options import is_file, is_folder, is_there, user_path, user_paths
 from zclab.report.output import out
-from zclab.runs.recorded import Plan
+from zclab.runs.resume import Plan
 from zclab.runs.store import RUNS
-from zclab.virtual.lab import VirtualOptions
+from zclab.virtualtime.lab import VirtualOptions
 
 TREE_FILES = ("Kconfig", "Makefile", "arch/x86")
 
@@ -101,7 +101,7 @@ def ab(
                 table=False,
             )
     out.print()
-    offline.compare(
+    stored_runs.compare(
         str(runs["head"]),
         baselines=[str(runs["base"])],
         baseline_mode="",

@@ -28,7 +28,8 @@ from zclab.options import check_range, user_path
 from zclab.progress import Progress
 from zclab.report.output import out
 from zclab.runs.plan import AMOUNTS, STARTS, Part, plan, select_modes, select_workloads
-from zclab.runs.recorded import (
+from zclab.runs.results import Provenance, Results
+from zclab.runs.resume import (
     PLAN_FILE,
     KernelOptions,
     Plan,
@@ -37,9 +38,8 @@ from zclab.runs.recorded import (
     left,
     load_recorded,
 )
-from zclab.runs.results import Provenance, Results
 from zclab.runs.store import RUNS, RunDirectory, load
-from zclab.virtual.lab import VirtualOptions
+from zclab.virtualtime.lab import VirtualOptions
 
 if TYPE_CHECKING:
     from zclab.report.growing import GrowingTable

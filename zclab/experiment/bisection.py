@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 
 from zclab.build.cache import cache_dir
 from zclab.build.kernel import PATCHES, forget
-from zclab.build.mark import mark
+from zclab.build.ownership import mark
 from zclab.build.variants import Commit, GitTree, first_patches, patch_names
 from zclab.documents.gates import measured_in
 from zclab.errors import ConfigError, TrialError
-from zclab.experiment import offline
+from zclab.experiment import stored_runs
 from zclab.experiment.ab import Kernel, new_folder
 from zclab.experiment.bench import bench
 from zclab.experiment.builds import build_lab
@@ -25,10 +25,10 @@ from zclab.options import user_path
 from zclab.report.moved import percent
 from zclab.report.output import out
 from zclab.runs.profiles import Cost
-from zclab.runs.recorded import Plan
 from zclab.runs.results import METRICS
+from zclab.runs.resume import Plan
 from zclab.runs.store import load
-from zclab.virtual.lab import VirtualOptions
+from zclab.virtualtime.lab import VirtualOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +147,10 @@ def bisect(
 def _explain(before: Path, after: Path, *, evidence: bool) -> None:
     """Print what moved between two runs."""
     theirs, ours = load(before), load(after)
-    moved = costs.between(offline.side([(after, ours)]), offline.side([(before, theirs)]))
-    offline.print_moved(moved, shown=offline.SHOWN)
+    moved = costs.between(stored_runs.side([(after, ours)]), stored_runs.side([(before, theirs)]))
+    stored_runs.print_moved(moved, shown=stored_runs.SHOWN)
     if evidence:
-        offline.print_evidence([theirs, ours])
+        stored_runs.print_evidence([theirs, ours])
 
 
 @contextmanager

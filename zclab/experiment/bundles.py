@@ -26,12 +26,12 @@ from zclab.model import Value
 from zclab.outside import Shown, explain
 from zclab.progress import Progress
 from zclab.runs.plan import Part
-from zclab.runs.recorded import Recorded
 from zclab.runs.results import Provenance, Results, RunInfo
-from zclab.virtual import known
-from zclab.virtual.known import Known
-from zclab.virtual.lab import VirtualLab, VirtualOptions
-from zclab.virtual.states import identity
+from zclab.runs.resume import Recorded
+from zclab.virtualtime import known_results
+from zclab.virtualtime.known_results import Known
+from zclab.virtualtime.lab import VirtualLab, VirtualOptions
+from zclab.virtualtime.saved_states import identity
 
 Only = Literal["", "artifacts", "results"]
 ONLY: tuple[Only, ...] = get_args(Only)
@@ -109,7 +109,7 @@ def pack(
         run=results.run,
         provenance=results.provenance,
         recorded=recorded,
-        conditions=tuple(known.conditions(lab) for _, lab in labs),
+        conditions=tuple(known_results.conditions(lab) for _, lab in labs),
         machine=machine if only != "results" else None,
     )
     files = {**(built if only != "results" else {}), **found}
@@ -142,17 +142,17 @@ def take(bundle: Bundle) -> Taken:
             continue  # a cache has none: what was built here loads that of this machine
         if is_known(content):
             meta = bundle.place(content) / META
-            how = known.adopt(results[content.key], meta, content.key, bundle.file.name)
+            how = known_results.adopt(results[content.key], meta, content.key, bundle.file.name)
         else:
             how = adopt(bundle, content)
         getattr(taken, how).append(Named(content.kind, content.key))
-    known.forget_oldest()
+    known_results.forget_oldest()
     return taken
 
 
 def check_known(bundle: Bundle, taken: Taken) -> None:
     """Raise LabError where the cache knows other results of a bundle's trials."""
-    if bad := [one for one in taken.other if one.kind == known.KIND]:
+    if bad := [one for one in taken.other if one.kind == known_results.KIND]:
         raise LabError(
             f"virtual time was not exact: {len(bad)} results in {bundle.file} are not those that "
             f"are known here; `invoke verify --bundle={bundle.file}` measures some again"
@@ -161,7 +161,7 @@ def check_known(bundle: Bundle, taken: Taken) -> None:
 
 def is_known(content: Content) -> bool:
     """Tell whether an artifact is a known result."""
-    return content.kind == known.KIND
+    return content.kind == known_results.KIND
 
 
 def artifacts_of(bundle: Bundle) -> Artifacts:
@@ -187,7 +187,7 @@ def _results(bundle: Bundle) -> dict[str, Known]:
     """Return the results in a bundle by their keys; ConfigError where one is none."""
     found = {}
     for content in filter(is_known, bundle.manifest.artifacts):
-        if not (one := known.read(bundle.place(content))):
+        if not (one := known_results.read(bundle.place(content))):
             raise ConfigError(
                 f"{bundle.file}: the known result {content.key} in it is none of this zclab; "
                 f"check out its commit, {bundle.manifest.zclab or 'which it does not say'}"
@@ -220,7 +220,7 @@ def _known(labs: list[tuple[Part, VirtualLab]]) -> Files:
     for part, lab in labs:
         machine = identity(lab)
         for planned in (one for boot in part.boots for one in boot.trials):
-            if known.find(lab, machine, planned):
-                named = Named(known.KIND, known.key_for(lab, machine, planned))
+            if known_results.find(lab, machine, planned):
+                named = Named(known_results.KIND, known_results.key_for(lab, machine, planned))
                 found[named] = files_in(artifact_path(*named))
     return found

@@ -23,12 +23,12 @@ from zclab.outside import printable
 from zclab.progress import Progress
 from zclab.report.output import out
 from zclab.runs.plan import Part
-from zclab.runs.recorded import Recorded, read_recorded
+from zclab.runs.resume import Recorded, read_recorded
 from zclab.runs.store import load
 from zclab.units import format_bytes
-from zclab.virtual.known import Known, conditions, differences
-from zclab.virtual.lab import VirtualLab
-from zclab.virtual.trials import measured
+from zclab.virtualtime.known_results import Known, conditions, differences
+from zclab.virtualtime.lab import VirtualLab
+from zclab.virtualtime.trials import measured
 
 NOT_EQUAL = "NOT EQUAL"
 TRIALS = 4

@@ -16,7 +16,7 @@ from zclab.documents.gates import Gates, default_gates, load_gates
 from zclab.errors import LabError, TrialError, ZclabError
 from zclab.experiment.bench import begin, run_all
 from zclab.experiment.builds import load as load_lab
-from zclab.experiment.offline import problem_of
+from zclab.experiment.stored_runs import problem_of
 from zclab.judge.compare import between
 from zclab.judge.verdicts import Judged
 from zclab.lab.artifacts import Artifacts
@@ -28,10 +28,10 @@ from zclab.report.markdown import summary
 from zclab.report.output import out
 from zclab.report.page import page
 from zclab.report.terminal import render_figures, render_verdict
-from zclab.runs.recorded import KernelOptions, Plan
 from zclab.runs.results import Results
+from zclab.runs.resume import KernelOptions, Plan
 from zclab.runs.store import RUNS, load, replace, write_value
-from zclab.virtual.lab import VirtualOptions
+from zclab.virtualtime.lab import VirtualOptions
 
 FOLDER = RUNS / "nightly"
 BASELINE = "baseline.json"

@@ -19,9 +19,9 @@ from zclab.progress import Progress
 from zclab.runs.plan import Part, Planned
 from zclab.runs.results import Provenance
 from zclab.runs.store import RunDirectory
-from zclab.virtual import cluster
-from zclab.virtual.lab import VirtualLab, VirtualOptions
-from zclab.virtual.trials import run_trials
+from zclab.virtualtime import cluster
+from zclab.virtualtime.lab import VirtualLab, VirtualOptions
+from zclab.virtualtime.trials import run_trials
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from difflib import unified_diff
 from pathlib import Path
 
 from zclab.build.cache import cache_dir
-from zclab.build.mark import mark
+from zclab.build.ownership import mark
 from zclab.build.progress import shown
 from zclab.errors import TrialError
 from zclab.lab.artifacts import Artifacts
@@ -23,12 +23,12 @@ from zclab.model import ModeName
 from zclab.progress import Progress
 from zclab.report.output import out
 from zclab.runs.plan import Planned
-from zclab.runs.recorded import Plan
-from zclab.virtual.lab import VirtualLab, VirtualOptions
-from zclab.virtual.machine import STATE
-from zclab.virtual.states import MESSAGES, make_guest, make_host, program_files
-from zclab.virtual.trace import Compared, compare_files
-from zclab.virtual.trials import Outcome, run_trial
+from zclab.runs.resume import Plan
+from zclab.virtualtime.lab import VirtualLab, VirtualOptions
+from zclab.virtualtime.qemu import STATE
+from zclab.virtualtime.saved_states import MESSAGES, make_guest, make_host, program_files
+from zclab.virtualtime.trace import Compared, compare_files
+from zclab.virtualtime.trials import Outcome, run_trial
 
 TRACE = "trace"
 FIRST, SECOND = "first", "second"

@@ -1,4 +1,4 @@
-"""Finding what kernels report in console text, as it arrives; catalogue.py says what is a report.
+"""Finding what kernels report in console text, as it arrives; kernel_messages.py knows reports.
 
 Of the reports that end a run the first one is the one to read, for what follows is often its
 consequence. The others are kept by their kinds, with how often each came.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from zclab.host.catalogue import title_of
+from zclab.host.kernel_messages import title_of
 from zclab.host.title import Severity
 
 MAX_LINES = 30

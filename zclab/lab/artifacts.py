@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from zclab.build.beside import Beside
 from zclab.build.emulator import EmulatorArtifact, build_emulator
 from zclab.build.image import Image, build_guest_image, build_host_image
 from zclab.build.kernel import PATCHES, KernelArtifact, Variant, build_kernel
+from zclab.build.parallel import Beside
 from zclab.build.plugin import PluginArtifact, build_plugin
 from zclab.build.progress import shown_together
 

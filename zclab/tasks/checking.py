@@ -11,8 +11,8 @@ from zclab.build import kernel as kernel_build
 from zclab.build.progress import shown
 from zclab.experiment import builds
 from zclab.report.output import say
-from zclab.tasks import checks
 from zclab.tasks import doctor as diagnosis
+from zclab.tasks import lint
 from zclab.tasks.cli import explained, task
 
 
@@ -32,7 +32,7 @@ def check(_context: Context) -> None:
     """Check style, types, layers, shell, links and the patches."""
     with shown("kernel source") as progress:
         tree = kernel_build.debian_tree(progress=progress)
-    checks.check(checkpatch=tree / "scripts" / "checkpatch.pl", say=say)
+    lint.check(checkpatch=tree / "scripts" / "checkpatch.pl", say=say)
 
 
 @task(help={"lab": "an ssh lab: check its hosts, too"})

@@ -8,10 +8,10 @@ from zclab.errors import ConfigError
 from zclab.experiment import bench as experiment
 from zclab.experiment import builds
 from zclab.options import user_path
-from zclab.runs.recorded import KernelOptions
+from zclab.runs.resume import KernelOptions
 from zclab.tasks.cli import explained, reject_beside, task
 from zclab.tasks.labs import LAB_HELP
-from zclab.tasks.reading import EVIDENCE_HELP
+from zclab.tasks.reports import EVIDENCE_HELP
 
 
 @task(

@@ -12,7 +12,7 @@ import pytest
 
 from zclab.build import cache
 from zclab.build.clean import KINDS, clean, listed
-from zclab.build.mark import FOLDERS, SHARED, TAG
+from zclab.build.ownership import FOLDERS, SHARED, TAG
 from zclab.errors import ConfigError, ZclabError
 
 LARGE = 100_000

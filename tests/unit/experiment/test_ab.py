@@ -12,7 +12,7 @@ from zclab.build.kernel import PATCHES
 from zclab.build.series import read_series
 from zclab.documents.labs import load_lab
 from zclab.errors import ConfigError
-from zclab.experiment import offline
+from zclab.experiment import stored_runs
 from zclab.experiment.ab import ab, kernel_of, new_folder
 from zclab.experiment.bench import Options, planned, virtual_options
 from zclab.judge.simulated import TRANSACTIONS, SimulatedRun
@@ -90,7 +90,7 @@ def test_profile_diff_says_what_moved_and_draws_it(
         (tmp_path / name / RESULTS_FILE).write_text(results.model_dump_json(by_alias=True))
     page = tmp_path / "out" / "page.html"
 
-    offline.profile_diff(str(tmp_path / "base"), str(tmp_path / "head"), html=str(page))
+    stored_runs.profile_diff(str(tmp_path / "base"), str(tmp_path / "head"), html=str(page))
 
     first, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith("vhost, TCP_RR 1 B: +60.0 instructions per transaction in all, +60.0%")

@@ -31,13 +31,13 @@ from zclab.experiment import builds, bundles, exchange
 from zclab.lab.artifacts import Artifacts, EmulatedHost
 from zclab.model import ModeName
 from zclab.runs.plan import Planned
-from zclab.runs.recorded import KernelOptions, Plan
 from zclab.runs.results import Provenance, Results, Trial, samples
+from zclab.runs.resume import KernelOptions, Plan
 from zclab.runs.store import load
 from zclab.tasks import building
-from zclab.virtual import trials as virtual
-from zclab.virtual.lab import VirtualLab, VirtualOptions
-from zclab.virtual.trials import Outcome
+from zclab.virtualtime import trials as virtual
+from zclab.virtualtime.lab import VirtualLab, VirtualOptions
+from zclab.virtualtime.trials import Outcome
 
 FILES = {
     "kernel": ("bzImage", "config", "System.map", "build.log", "release"),

@@ -18,8 +18,8 @@ from zclab.experiment.nightly import nightly
 from zclab.judge.simulated import PROVENANCE
 from zclab.judge.trend import load_runs
 from zclab.runs.plan import Part
-from zclab.runs.recorded import KernelOptions, Plan
 from zclab.runs.results import Provenance, Status, Trial, samples
+from zclab.runs.resume import KernelOptions, Plan
 from zclab.runs.store import RunDirectory, load
 
 VIRTUAL = load_lab("emulated").model_copy(update={"clock": "virtual"})

@@ -20,8 +20,8 @@ from zclab.experiment import bench as experiment
 from zclab.experiment.bench import Options, bench, planned, planned_suite, resume, virtual_options
 from zclab.model import Clock
 from zclab.runs.plan import Part, Planned
-from zclab.runs.recorded import PLAN_FILE, KernelOptions, Plan, in_order, left, load_recorded
 from zclab.runs.results import Provenance, Results, Status, Trial, samples
+from zclab.runs.resume import PLAN_FILE, KernelOptions, Plan, in_order, left, load_recorded
 from zclab.runs.store import RunDirectory, load
 from zclab.tasks.cli import reject_beside
 
@@ -234,7 +234,7 @@ def test_another_zclab_is_refused(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(machine, tmp_path / "run", after=5)
-    monkeypatch.setattr("zclab.runs.recorded.code_hash", lambda: "another")
+    monkeypatch.setattr("zclab.runs.resume.code_hash", lambda: "another")
 
     with pytest.raises(ConfigError, match="zclab has changed since that run began"):
         go_on(tmp_path / "run")

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.mutations import mutated
-from zclab.host.catalogue import TITLES as CATALOGUE
-from zclab.host.catalogue import title_of
 from zclab.host.console import MAX_CHARACTERS, MAX_LINES, ConsoleWatch, KernelReport, Notice
+from zclab.host.kernel_messages import TITLES as CATALOGUE
+from zclab.host.kernel_messages import title_of
 from zclab.host.title import Title
 
 DATA = Path(__file__).parents[2] / "data" / "console"

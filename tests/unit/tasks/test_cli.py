@@ -15,7 +15,7 @@ from invoke.exceptions import Exit
 from zclab.documents.labs import load_lab
 from zclab.errors import ConfigError
 from zclab.experiment import bench as experiment
-from zclab.experiment import offline
+from zclab.experiment import stored_runs
 from zclab.tasks.cli import SHORT, Task
 
 ROOT = Path(__file__).parents[3]
@@ -133,7 +133,7 @@ def test_a_seed_that_none_can_be_is_refused(seed: int) -> None:
 @pytest.mark.parametrize("top", [0, -1])
 def test_a_number_of_symbols_that_makes_no_sense_is_refused(top: int) -> None:
     with pytest.raises(ConfigError, match=r"--top: found .*, allowed: 1 to"):
-        offline.profile_diff("base", "head", shown=top)
+        stored_runs.profile_diff("base", "head", shown=top)
 
 
 def test_a_seed_without_a_suite_is_refused(tasks: ModuleType) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zclab.tasks import checks, links
+from zclab.tasks import links, lint
 
 
 def found(root: Path, text: str) -> list[str]:
@@ -66,15 +66,15 @@ def test_a_heading_has_the_anchor_that_github_gives_it(heading: str, anchor: str
 def test_the_gate_reads_every_document_of_the_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (gate,) = (gate for gate in checks.gates(None) if gate.name == "links")
+    (gate,) = (gate for gate in lint.gates(None) if gate.name == "links")
 
-    outcome = checks.run(gate)
+    outcome = lint.run(gate)
 
     assert {"README.md", "docs/guide.md", "docs/decisions/README.md"} <= set(gate.argv)
     assert (outcome.status, outcome.output) == ("ok", "")
 
-    monkeypatch.setattr(checks, "ROOT", tmp_path)
-    (gate,) = (gate for gate in checks.gates(None) if gate.name == "links")
+    monkeypatch.setattr(lint, "ROOT", tmp_path)
+    (gate,) = (gate for gate in lint.gates(None) if gate.name == "links")
     assert gate.skip == "no documents tracked by git here"
 
 
@@ -85,8 +85,8 @@ def test_the_gate_fails_with_the_broken_link(
     program = Path(links.__file__).read_text(encoding="utf-8")
     (tmp_path / "zclab" / "tasks").mkdir(parents=True)
     (tmp_path / "zclab" / "tasks" / "links.py").write_text(program)
-    monkeypatch.setattr(checks, "ROOT", tmp_path)
+    monkeypatch.setattr(lint, "ROOT", tmp_path)
 
-    outcome = checks.run(checks.links_gate(("a.md",)))
+    outcome = lint.run(lint.links_gate(("a.md",)))
 
     assert (outcome.status, outcome.output) == ("FAILED", "a.md:1: none.md: no such file")

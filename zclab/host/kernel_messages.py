@@ -1,7 +1,7 @@
 """What kernels print when something is wrong: the titles, and how much each of them matters.
 
 To teach zclab another title, add a row with a line that a kernel printed; the tests check that the
-row finds its line. Rows for devices and the network are in catalogue_devices.py. The first row
+row finds its line. Rows for devices and the network are in device_messages.py. The first row
 whose pattern fits the beginning of a message names it, so what is special stands above what is
 general. A line that only mentions a title is none: patterns are for messages without their time
 stamp. Labs show warnings and worse (``loglevel=5``); rows for what is less are for hosts that show
@@ -10,7 +10,7 @@ more.
 
 from __future__ import annotations
 
-from zclab.host.catalogue_devices import DEVICES
+from zclab.host.device_messages import DEVICES
 from zclab.host.title import Title, title
 
 # fmt: off

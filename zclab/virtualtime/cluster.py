@@ -26,9 +26,9 @@ from zclab.errors import BuildError, ConfigError, LabError
 from zclab.model import ModeName
 from zclab.runs.plan import Planned
 from zclab.units import MIB
-from zclab.virtual.lab import VirtualLab
-from zclab.virtual.states import KEPT_STATES
-from zclab.virtual.trials import Outcome, run_trial
+from zclab.virtualtime.lab import VirtualLab
+from zclab.virtualtime.saved_states import KEPT_STATES
+from zclab.virtualtime.trials import Outcome, run_trial
 
 CHUNK_BYTES = 32 * MIB
 CONNECT_S = 30

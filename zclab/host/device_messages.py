@@ -1,4 +1,4 @@
-"""What kernels print of devices, their drivers, DMA and the network; see catalogue.py."""
+"""What kernels print of devices, their drivers, DMA and the network; see kernel_messages.py."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ EVIDENCE_HELP = "also print both runs, with all evidence and provenance"
 @explained
 def profile_diff(_context: Context, base: str, head: str, top: int = 25, html: str = "") -> None:
     """Show which components and symbols cost more or less in a second run."""
-    from zclab.experiment import offline  # noqa: PLC0415 - as above
+    from zclab.experiment import stored_runs  # noqa: PLC0415 - as above
 
-    offline.profile_diff(base, head, shown=top, html=html)
+    stored_runs.profile_diff(base, head, shown=top, html=html)
 
 
 @task(
@@ -46,9 +46,9 @@ def report(
     markdown: str = "",
 ) -> None:
     """Show a run again, and write its page."""
-    from zclab.experiment import offline  # noqa: PLC0415 - scipy and matplotlib take seconds to import
+    from zclab.experiment import stored_runs  # noqa: PLC0415 - scipy and matplotlib take seconds to import
 
-    offline.report(
+    stored_runs.report(
         run,
         baseline_mode=baseline_mode,
         gates=gates,
@@ -86,9 +86,9 @@ def compare(
     evidence: bool = False,
 ) -> None:
     """Compare a run with others, or its modes with each other."""
-    from zclab.experiment import offline  # noqa: PLC0415 - as above
+    from zclab.experiment import stored_runs  # noqa: PLC0415 - as above
 
-    offline.compare(
+    stored_runs.compare(
         run,
         baselines=baseline,
         baseline_mode=baseline_mode,
@@ -111,6 +111,6 @@ def compare(
 @explained
 def trend(_context: Context, folder: str, gates: str = "", html: str = "") -> None:
     """Show which figures moved over many runs."""
-    from zclab.experiment import offline  # noqa: PLC0415 - as above
+    from zclab.experiment import stored_runs  # noqa: PLC0415 - as above
 
-    offline.trend(folder, gates=gates, html=html)
+    stored_runs.trend(folder, gates=gates, html=html)

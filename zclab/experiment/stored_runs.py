@@ -23,8 +23,8 @@ from zclab.report.terminal import render, render_figures, render_verdict
 from zclab.report.trending import render_trend, trend_page
 from zclab.runs.plan import select_modes
 from zclab.runs.profiles import CellMovements, movements, profiles
-from zclab.runs.recorded import PLAN_FILE
 from zclab.runs.results import Results
+from zclab.runs.resume import PLAN_FILE
 from zclab.runs.store import RAW, RESULTS_FILE, load, replace, run_folder
 
 PAGE_FILE = "report.html"

@@ -30,12 +30,20 @@ from zclab.progress import Progress
 from zclab.runs.plan import Planned
 from zclab.runs.profiles import accounts_name, profile_name
 from zclab.runs.results import METRICS, Provenance, Sample, Trial
-from zclab.virtual.figures import counted, with_exact
-from zclab.virtual.known import Known, RawName, differences, find, forget_oldest, keep, measured_now
-from zclab.virtual.lab import ACCOUNTS, VirtualLab
-from zclab.virtual.machine import STATE
-from zclab.virtual.profile import Symbols
-from zclab.virtual.states import (
+from zclab.virtualtime.figures import counted, with_exact
+from zclab.virtualtime.known_results import (
+    Known,
+    RawName,
+    differences,
+    find,
+    forget_oldest,
+    keep,
+    measured_now,
+)
+from zclab.virtualtime.lab import ACCOUNTS, VirtualLab
+from zclab.virtualtime.profile import Symbols
+from zclab.virtualtime.qemu import STATE
+from zclab.virtualtime.saved_states import (
     MESSAGE,
     error_of,
     guest_state,

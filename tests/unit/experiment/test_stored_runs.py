@@ -12,7 +12,7 @@ import pytest
 from junitparser import JUnitXml
 
 from zclab.errors import ConfigError, GateError, TrialError
-from zclab.experiment import offline
+from zclab.experiment import stored_runs
 from zclab.judge.simulated import SimulatedRun
 from zclab.runs.results import Results
 from zclab.runs.store import RESULTS_FILE
@@ -42,7 +42,7 @@ def compare(run: str, *baselines: str, **changes: Any) -> None:
         "html": "",
         "md": "",
     }
-    offline.compare(run, baselines=baselines, **(options | changes))
+    stored_runs.compare(run, baselines=baselines, **(options | changes))
 
 
 def test_a_worse_run_fails_its_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,11 +136,11 @@ def test_a_comparison_is_on_the_page_and_in_markdown(tmp_path: Path) -> None:
 def test_a_run_is_rendered_again_from_its_folder(tmp_path: Path) -> None:
     run = stored(tmp_path / "run", simulated("run", 0.9).results)
 
-    offline.report(run, baseline_mode="vhost", gates="", html="", md="")
+    stored_runs.report(run, baseline_mode="vhost", gates="", html="", md="")
 
     page = tmp_path / "run" / "report.html"
     first = page.read_text()
-    offline.report(f"{run}/{RESULTS_FILE}", baseline_mode="vhost", gates="", html="", md="")
+    stored_runs.report(f"{run}/{RESULTS_FILE}", baseline_mode="vhost", gates="", html="", md="")
     assert page.read_text() == first
 
 
@@ -155,12 +155,12 @@ def test_of_results_that_lie_anywhere_no_page_is_written_uninvited(
     (tmp_path / "mails" / "raw").mkdir()
     (tmp_path / "mails" / "raw" / "my-console.log").write_text("private")
 
-    offline.report(str(loose), baseline_mode="vhost", gates="", html="", md="")
+    stored_runs.report(str(loose), baseline_mode="vhost", gates="", html="", md="")
 
     assert sorted(path.name for path in loose.parent.iterdir()) == ["from-peer.json", "raw"]
     assert "--html=FILE writes the page" in capsys.readouterr().out
     html = tmp_path / "page.html"
-    offline.report(str(loose), baseline_mode="vhost", gates="", html=str(html), md="")
+    stored_runs.report(str(loose), baseline_mode="vhost", gates="", html=str(html), md="")
     with pytest.raises(GateError):
         compare(str(loose), html=str(tmp_path / "other.html"))
     for page in (html, tmp_path / "other.html"):
@@ -202,9 +202,9 @@ def test_no_report_is_written_over_what_a_run_is_made_of(here: Path, place: str)
             compare("ours", "theirs", **{option: place})
     for html, md in ((place, ""), ("", place)):
         with pytest.raises(ConfigError, match=f"{place} is part of a run, and stays; name another"):
-            offline.report("ours", baseline_mode="vhost", gates="", html=html, md=md)
+            stored_runs.report("ours", baseline_mode="vhost", gates="", html=html, md=md)
     with pytest.raises(ConfigError, match=f"^--html: {place} is part of a run"):
-        offline.trend(".", gates="", html=place)
+        stored_runs.trend(".", gates="", html=place)
     assert contents(here) == before
 
 
@@ -245,7 +245,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(her
 
     try:
         with pytest.raises(ConfigError, match=r"^--markdown: cannot write verdict.md: File too la"):
-            offline._write("--markdown", Path("verdict.md"), "x" * 1000)
+            stored_runs._write("--markdown", Path("verdict.md"), "x" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, previous)
@@ -265,7 +265,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(ConfigError, match=r"--html: cannot write .*file/page.html: "):
-        offline.report(
+        stored_runs.report(
             run, baseline_mode="vhost", gates="", html=str(tmp_path / "file/page.html"), md=""
         )
 
@@ -280,7 +280,7 @@ def test_a_trend_names_what_moved_and_between_which_runs(
         run = results.run.model_copy(update=changes)
         stored(tmp_path / f"{night}", results.model_copy(update={"run": run}))
 
-    offline.trend(str(tmp_path), gates="", html="")
+    stored_runs.trend(str(tmp_path), gates="", html="")
 
     told = (
         "1 of 4 figures moved in 8 runs, 1 times for the worse: TCP_STREAM rx 16384 B, zerocopy: "

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zclab.errors import ParseError
-from zclab.virtual.trace import Event, compare, compare_files
+from zclab.virtualtime.trace import Event, compare, compare_files
 
 TRACE = (
     "5402108211 1230000 thread 212 vhost-207\n",

@@ -21,12 +21,12 @@ from zclab.model import Workload
 from zclab.outside import from_plain
 from zclab.runs.plan import Planned
 from zclab.runs.results import Dimensions, Trial, samples
-from zclab.virtual import account, states, trace
-from zclab.virtual import trials as virtual
-from zclab.virtual.figures import counted
-from zclab.virtual.lab import ACCOUNTS, VirtualLab
-from zclab.virtual.machine import Running, message_of
-from zclab.virtual.profile import Symbols, profile
+from zclab.virtualtime import account, saved_states, trace
+from zclab.virtualtime import trials as virtual
+from zclab.virtualtime.figures import counted
+from zclab.virtualtime.lab import ACCOUNTS, VirtualLab
+from zclab.virtualtime.profile import Symbols, profile
+from zclab.virtualtime.qemu import Running, message_of
 
 DATA = Path(__file__).parents[2] / "data/account"
 MARKS = (DATA / "marks.jsonl").read_text()
@@ -50,7 +50,7 @@ TRIAL = Trial(**dict(DIMENSIONS), status="ok", evidence={"payload_bytes": 8_388_
 
 
 def line(kind: str, **content: object) -> str:
-    """Return a message as the host writes it (zclab.virtual.inside.Outbox)."""
+    """Return a message as the host writes it (zclab.virtualtime.inside.Outbox)."""
     return json.dumps({"kind": kind, **content})
 
 
@@ -95,7 +95,7 @@ def trial_of(folder: Path, said: str) -> virtual.Outcome:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a state, and beside it the accounts of a trial from it."""
-    (tmp_path / states.MESSAGES).write_text(MEMORIES)
+    (tmp_path / saved_states.MESSAGES).write_text(MEMORIES)
     (tmp_path / ACCOUNTS).write_text(accounts(MARKS))
     return tmp_path
 
@@ -205,8 +205,8 @@ def test_traces() -> None:
 
 def test_what_a_host_said_on_its_way_to_a_state(tmp_path: Path) -> None:
     def read(text: str) -> None:
-        (tmp_path / states.MESSAGES).write_text(text, errors="replace")
-        from_plain(virtual._ROLES, states.said(tmp_path, "roles"), "roles")
+        (tmp_path / saved_states.MESSAGES).write_text(text, errors="replace")
+        from_plain(virtual._ROLES, saved_states.said(tmp_path, "roles"), "roles")
 
     check_reader(read, MEMORIES, inputs=200)
 
@@ -214,15 +214,15 @@ def test_what_a_host_said_on_its_way_to_a_state(tmp_path: Path) -> None:
 def test_a_damaged_state_says_how_to_have_it_made_anew(tmp_path: Path) -> None:
     state = tmp_path / "guest-state" / "0123"
     state.mkdir(parents=True)
-    (state / states.MESSAGES).write_text('[{"kind": "ro')
+    (state / saved_states.MESSAGES).write_text('[{"kind": "ro')
 
     with pytest.raises(LabError, match=r"messages\.json: .* `invoke clean --kind=guest-state`"):
-        states.said(state, "roles")
+        saved_states.said(state, "roles")
 
 
 @pytest.mark.parametrize("error", ["INTERRUPTED", "annotations", "NoSuchError", "int", "__doc__"])
 def test_an_error_that_is_none_of_ours_is_one_of_the_lab(error: str) -> None:
-    found = states.error_of({"kind": "failed", "error": error, "message": "it broke"})
+    found = saved_states.error_of({"kind": "failed", "error": error, "message": "it broke"})
 
     assert type(found) is LabError
     assert str(found) == "it broke"

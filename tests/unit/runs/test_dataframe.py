@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zclab.judge.simulated import SimulatedRun
-from zclab.runs.frame import frame, load_frame
+from zclab.runs.dataframe import frame, load_frame
 from zclab.runs.results import Dimensions
 from zclab.runs.store import RESULTS_FILE
 

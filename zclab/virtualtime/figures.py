@@ -11,8 +11,8 @@ from zclab.host.cpu import HOST_ROLES, Roles
 from zclab.model import COMPONENTS, Workload
 from zclab.runs.results import Sample, Trial, samples
 from zclab.units import KIB, NS_PER_S, NS_PER_US
-from zclab.virtual.account import Mark, parse, window
-from zclab.virtual.profile import Symbols, profile
+from zclab.virtualtime.account import Mark, parse, window
+from zclab.virtualtime.profile import Symbols, profile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.unit.virtual.test_cluster import a_lab
-from zclab.virtual.states import identity
+from tests.unit.virtualtime.test_cluster import a_lab
+from zclab.virtualtime.saved_states import identity
 
 VIRTUAL = a_lab()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zclab.build.beside import Beside
 from zclab.build.command import ToolError, run_logged
+from zclab.build.parallel import Beside
 from zclab.errors import BuildError
 from zclab.runner import wait_until
 

@@ -9,8 +9,8 @@ import pytest
 from zclab.errors import ParseError
 from zclab.host.cpu import Roles
 from zclab.runs.profiles import Movement, difference
-from zclab.virtual.account import Context, Mark
-from zclab.virtual.profile import Symbols, profile
+from zclab.virtualtime.account import Context, Mark
+from zclab.virtualtime.profile import Symbols, profile
 
 SYSTEM_MAP = (Path(__file__).parents[2] / "data/account/System.map").read_text()
 ROLES = Roles(qemu_pid=100, nic="eth0", peer_nic="eth1")

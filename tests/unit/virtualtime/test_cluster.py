@@ -31,8 +31,8 @@ from zclab.experiment.bench import Options, begin, planned, virtual_options
 from zclab.lab.artifacts import Artifacts, EmulatedHost
 from zclab.runner import wait_until
 from zclab.runs.plan import Planned
-from zclab.virtual import cluster
-from zclab.virtual.lab import VirtualLab, VirtualOptions
+from zclab.virtualtime import cluster
+from zclab.virtualtime.lab import VirtualLab, VirtualOptions
 
 CACHE = Path("/a/cache")
 
@@ -57,8 +57,8 @@ class Box:
 PRELOAD = """
 import os, time
 from pathlib import Path
-from zclab.virtual import cluster
-from zclab.virtual.trials import Outcome
+from zclab.virtualtime import cluster
+from zclab.virtualtime.trials import Outcome
 from zclab.runs.results import Trial
 
 def run_trial(virtual, state, planned):
@@ -176,7 +176,7 @@ def test_a_worker_without_room_is_named(
     states = {"vhost": built("guest-state", "state")}
     preload = tmp_path / "preload.py"
     preload.write_text(
-        "from zclab.virtual import cluster\n"
+        "from zclab.virtualtime import cluster\n"
         "from zclab.build.cache import disk_full\n"
         "def unpack(*_):\n"
         "    raise disk_full(cluster.cache_dir())\n"

@@ -13,7 +13,7 @@ from zclab.lab.artifacts import Artifacts, EmulatedHost
 from zclab.lab.machine import Hardware
 from zclab.model import COPY_BYTES, CopyBytes, Emulator, Lab, ModeName, Switch
 from zclab.runs.plan import Order, Planned
-from zclab.virtual.machine import VirtualMachine
+from zclab.virtualtime.qemu import VirtualMachine
 
 ACCOUNTS = "accounts.jsonl"
 NAME = "virtual"

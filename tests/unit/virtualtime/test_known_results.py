@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.virtual.test_cluster import a_lab, one_trial
+from tests.unit.virtualtime.test_cluster import a_lab, one_trial
 from zclab.build.cache import Artifact
 from zclab.errors import LabError
 from zclab.model import ModeName
 from zclab.progress import silent
 from zclab.runs.plan import Planned
 from zclab.runs.results import Provenance, Trial, samples
-from zclab.virtual import known
-from zclab.virtual import trials as virtual
-from zclab.virtual.lab import VirtualLab
-from zclab.virtual.states import identity
-from zclab.virtual.trials import Outcome, run_trials
+from zclab.virtualtime import known_results
+from zclab.virtualtime import trials as virtual
+from zclab.virtualtime.lab import VirtualLab
+from zclab.virtualtime.saved_states import identity
+from zclab.virtualtime.trials import Outcome, run_trials
 
 LAB = a_lab()
 (PLANNED,) = one_trial(LAB)
@@ -106,8 +106,8 @@ def test_a_known_result_that_is_measured_again_has_to_be_the_same(recheck: int |
 def test_what_cannot_be_read_is_measured_again() -> None:
     machine = Machine()
     run(machine)
-    key = known.key_of(known.inputs(LAB, identity(LAB), PLANNED))
-    (known.artifact_path(known.KIND, key) / "known.json").write_text('{"trial": ')
+    key = known_results.key_of(known_results.inputs(LAB, identity(LAB), PLANNED))
+    (known_results.artifact_path(known_results.KIND, key) / "known.json").write_text('{"trial": ')
     run(machine)
 
     assert machine.ran == 2

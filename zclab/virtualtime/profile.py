@@ -16,7 +16,7 @@ from zclab.errors import ParseError
 from zclab.host.cpu import Roles
 from zclab.model import Component
 from zclab.runs.profiles import Key
-from zclab.virtual.account import USER, Mark, parts
+from zclab.virtualtime.account import USER, Mark, parts
 
 _LINE = re.compile(r"^([0-9a-f]{16}) [tTwW] (\S+)$", re.MULTILINE)
 _PART = re.compile(r"\.(cold|part\.\d+|constprop\.\d+|isra\.\d+)")

@@ -18,9 +18,9 @@ from zclab.errors import KernelReportError, LabError
 from zclab.lab.machine import Hardware
 from zclab.model import Emulator
 from zclab.runs.plan import Order
-from zclab.virtual import inside, states
-from zclab.virtual.machine import ORDER_BYTES, Running, VirtualMachine, scratch, write_initrd
-from zclab.virtual.states import program_files
+from zclab.virtualtime import inside, saved_states
+from zclab.virtualtime.qemu import ORDER_BYTES, Running, VirtualMachine, scratch, write_initrd
+from zclab.virtualtime.saved_states import program_files
 
 
 def a_machine(folder: Path, **origin: Path) -> VirtualMachine:
@@ -65,7 +65,7 @@ def test_a_machine_from_a_state_does_not_announce_itself(tmp_path: Path) -> None
 def test_the_program_for_the_host_brings_no_builders_and_no_libraries_for_terminals() -> None:
     files = program_files()
 
-    assert "zclab/virtual/inside.py" in files
+    assert "zclab/virtualtime/inside.py" in files
     assert "zclab/runner/__init__.py" in files
     assert not [name for name in files if "/build/" in name or "/report" in name]
     assert not [path for path in files.values() if "import rich" in path.read_text()]
@@ -120,7 +120,7 @@ def test_no_state_is_kept_in_which_the_nic_hangs(tmp_path: Path) -> None:
     running = said(tmp_path, '{"kind": "paused", "at": "host"}\n', hang)
 
     with pytest.raises(LabError, match=r"kernel of the host: .*Detected Hardware Unit Hang"):
-        states._advance(running, "host", tmp_path / "state")
+        saved_states._advance(running, "host", tmp_path / "state")
 
 
 def test_a_run_that_is_stopped_stops_listening(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ from zclab.model import ModeName
 from zclab.outside import Said, from_json, from_plain
 from zclab.progress import Progress
 from zclab.runs.plan import Planned
-from zclab.virtual.lab import VirtualLab
-from zclab.virtual.machine import STATE, Running, running, scratch, write_initrd
+from zclab.virtualtime.lab import VirtualLab
+from zclab.virtualtime.qemu import STATE, Running, running, scratch, write_initrd
 
-PROGRAM = "zclab.virtual.inside"
+PROGRAM = "zclab.virtualtime.inside"
 
 PHASE_US = 137
 """How much later each start begins than the one before it: no multiple of a timer's period."""

@@ -9,7 +9,7 @@ import pytest
 
 from zclab.errors import ParseError
 from zclab.host.cpu import Roles
-from zclab.virtual.account import Exit, between, parse, window
+from zclab.virtualtime.account import Exit, between, parse, window
 
 DATA = Path(__file__).parents[2] / "data/account"
 MARKS = (DATA / "marks.jsonl").read_text()

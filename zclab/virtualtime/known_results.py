@@ -30,11 +30,11 @@ from zclab.build.unbundle import Adopted
 from zclab.model import Value
 from zclab.runs.plan import Planned
 from zclab.runs.results import METRICS, KnownFrom, Provenance, Sample, Trial
-from zclab.virtual.lab import VirtualLab
-from zclab.virtual.states import RECIPE, order_of, parts, program_files
+from zclab.virtualtime.lab import VirtualLab
+from zclab.virtualtime.saved_states import RECIPE, order_of, parts, program_files
 
 KIND = "known-trial"
-ACCOUNTING = "zclab.virtual.figures"
+ACCOUNTING = "zclab.virtualtime.figures"
 """The module that makes figures of accounts, on this side; with it count those that it imports."""
 
 KEPT = 4000
