@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from zclab.errors import ConfigError, ParseError
 
@@ -103,8 +104,13 @@ def _escaped(character: str) -> str:
 def _mistake(error: ValidationError) -> str:
     """Return the first of the mistakes, with its place: ``[0].stats64: Field required``."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in first["loc"])
-    return ": ".join(part for part in (printable(keys.lstrip(".")), first["msg"]) if part)
+    return ": ".join(part for part in (printable(_place(first)), first["msg"]) if part)
+
+
+def _place(mistake: ErrorDetails) -> str:
+    """Return where in a document a mistake is: ``trials[2].status``, nothing for all of it."""
+    keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in mistake["loc"])
+    return "".join(keys).lstrip(".")
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
@@ -126,8 +132,7 @@ def mistakes(file: Path, error: ValidationError) -> list[str]:
     lines = []
     found_wrong = error.errors(include_url=False, include_context=False)
     for mistake in found_wrong[:MOST_MISTAKES]:
-        keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in mistake["loc"])
-        where = f"{file}: {keys.lstrip('.')}" if keys else str(file)
+        where = f"{file}: {place}" if (place := _place(mistake)) else str(file)
         message = re.sub(r"^Input should be", "should be", mistake["msg"])
         found = mistake["input"]
         shown = f", not {_shown(found)}" if isinstance(found, str | int | float | None) else ""
