@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from zclab.runner import wait_until
 
@@ -58,6 +60,48 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in lost:
         reason = report.longrepr.reprcrash.message.splitlines()[0]
         terminalreporter.write_line(f"{report.nodeid}: {reason}")
+
+
+# Lab tests that load does not change: they run in virtual time, or have no lab. A new file is not
+# among them until somebody knows that.
+EXACT = {
+    "test_ab.py",
+    "test_account.py",
+    "test_build_kernel.py",
+    "test_bundle.py",
+    "test_emulator_queue.py",
+    "test_emulator_svm.py",
+    "test_executor.py",
+    "test_golden.py",
+    "test_images.py",
+    "test_resume.py",
+    "test_virtual.py",
+}
+
+
+def scope_of(nodeid: str) -> str:
+    """Return what one worker has to run as a whole; ``nodeid`` is a test in it.
+
+    Labs by the wall clock are one: two of them take each other's CPU, and guests are late then.
+    Lab tests that load does not change are another. Files of other tests go to whoever is free.
+    """
+    file = Path(nodeid.split("::", 1)[0])
+    if file.parent.parts[-2:] != ("tests", "lab"):
+        return str(file)
+    return "exact" if file.name in EXACT else "wall clock"
+
+
+class Scopes(LoadFileScheduling):
+    """xdist's sharing by file, with the scopes of scope_of()."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scopes:
+    """Have xdist's workers share the tests as above."""
+    return Scopes(config, log)
 
 
 class DaskProcesses:

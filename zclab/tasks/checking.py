@@ -14,6 +14,7 @@ from zclab.report.output import say
 from zclab.tasks import doctor as diagnosis
 from zclab.tasks import lint
 from zclab.tasks.cli import explained, task
+from zclab.units import GIB
 
 
 @task(help={"unit": "only the tests that take seconds", "nightly": "also those that take long"})
@@ -21,9 +22,18 @@ def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
     """Run the tests; lab tests boot a lab."""
     argv = [sys.executable, "-m", "pytest", *(["tests/unit"] if unit else [])]
     argv += [] if nightly else ["-m", "not nightly"]
-    # Labs side by side take each other's CPU, and guests are late then: only unit tests share it.
-    argv += ["--numprocesses=auto", "--dist=loadfile"] if unit else []
+    if unit:
+        argv += ["--numprocesses=auto", "--dist=loadfile"]
+    elif _two_labs_fit():
+        # tests/conftest.py keeps labs from taking each other's CPU. -v: a test may take minutes.
+        argv += ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "-v"]
     os.execv(argv[0], argv)  # noqa: S606 - pytest's own signals, output and exit status
+
+
+def _two_labs_fit() -> bool:
+    """Tell whether a lab by the wall clock can run beside one in virtual time."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return len(os.sched_getaffinity(0)) > 1 and memory >= 8 * GIB
 
 
 @task
