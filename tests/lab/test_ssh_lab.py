@@ -10,6 +10,10 @@ import pytest
 from tests.lab.bench import run
 from tests.sshd import keygen, public, sshd
 from zclab.build.cache import cache_dir
+from zclab.documents import draft
+from zclab.documents.labs import load_lab
+from zclab.experiment import survey
+from zclab.experiment.survey import Hosts
 from zclab.lab import emulated
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
@@ -20,14 +24,17 @@ from zclab.tasks.labs import ssh_argv
 pytestmark = pytest.mark.lab
 
 
-def test_an_ssh_lab_is_driven_through_an_alias_and_a_jump_host(
+def test_an_ssh_lab_that_the_doctor_wrote_is_driven_through_an_alias_and_a_jump_host(
     lab: Lab,
     artifacts: Artifacts,
     lab_up: Access,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Commands, copies, libvirt and the guest's own connection go that way, and lab-ssh does."""
+    """Commands, copies, libvirt and the guest's own connection go that way, and lab-ssh does.
+
+    The doctor finds the cable between the host's two NICs, and leaves them as they were.
+    """
     monkeypatch.setenv("ZCLAB_CACHE", str(cache_dir()))
     monkeypatch.setenv("ZCLAB_STATE", str(emulated.root()))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -46,14 +53,11 @@ def test_an_ssh_lab_is_driven_through_an_alias_and_a_jump_host(
             f"Host *\n  UserKnownHostsFile {folder}/known\n"
         )
         (folder / "config").chmod(0o600)
-        ssh_lab = Lab(
-            name=f"{lab.name}-alias",
-            kind="ssh",
-            host=Endpoint(address="hypervisor"),
-            nic=lab.nic,
-            peer=lab.peer,
-            guest=lab.guest,
-        )
+        monkeypatch.setattr(draft, "LABS", tmp_path)
+        name = f"{lab.name}-alias"
+        survey.report((), Hosts(host=Endpoint(address="hypervisor")), name=name)
+        ssh_lab = load_lab(str(tmp_path / f"{name}.yaml"))
+        assert (ssh_lab.nic, ssh_lab.peer) == (lab.nic, lab.peer)
         workloads = select_workloads(names=("TCP_RR",), duration_s=1.0)
 
         results = run(ssh_lab, artifacts, tmp_path / "run", modes=("vhost",), workloads=workloads)

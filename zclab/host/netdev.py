@@ -5,6 +5,7 @@ A NIC's identity is its PCI address: its interface name goes when another driver
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,6 +144,16 @@ def set_up(runner: Runner, netdev: str, *, mtu: int | None = None) -> None:
     if mtu is not None:
         runner.run(("ip", "link", "set", netdev, "mtu", str(mtu)))
     runner.run(("ip", "link", "set", netdev, "up"))
+
+
+def is_up(runner: Runner, netdev: str) -> bool:
+    """Tell whether somebody has set an interface up, by its flags (IFF_UP)."""
+    text = read_text(runner, f"/sys/class/net/{netdev}/flags").strip()
+    if not re.fullmatch(r"0x[0-9a-f]{1,8}", text):
+        raise ParseError(
+            f"{runner.where}: flags of {netdev}: found {quoted(text)}, allowed: 0x1003"
+        )
+    return bool(int(text, 16) & 1)
 
 
 def wait_for_carrier(runner: Runner, netdev: str) -> None:

@@ -40,7 +40,7 @@ for nic; do
     [ -e "$pci" ] || continue
     echo there
     driver=$(readlink "$pci/driver"); echo "driver ${driver##*/}"
-    for dev in "$pci"/net/*; do
+    for dev in "$pci"/net/* "$pci"/virtio*/net/*; do
         [ ! -e "$dev" ] || echo "netdev ${dev##*/}"
         [ ! -e "$dev/phy80211" ] || echo "wireless ${dev##*/}"
     done

@@ -23,6 +23,7 @@ from zclab.lab.session import (
 )
 from zclab.model import Emulator, Lab, Switch
 from zclab.progress import Progress
+from zclab.runner import Runner
 
 
 def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> Access:
@@ -79,14 +80,20 @@ def requirements_of(lab: Lab) -> tuple[Finding, ...]:
         host = access.host_runner()
         stack.callback(host.close)
         host.connect()
-        apart = lab.peer.endpoint is not None
-        tools = (*requirements.HOST_TOOLS, *(() if apart else requirements.PEER_TOOLS))
-        found = requirements.check_host(requirements.ask(host, lab.nic, tools), with_peer=not apart)
-        if apart:
-            peer = peer_host(lab, access, host, stack)
+        peer = peer_host(lab, access, host, stack)
+        if peer is not host:
             peer.connect()
-            answers = requirements.ask(peer, lab.peer.nic, tuple(requirements.PEER_TOOLS))
-            found += requirements.check_peer(answers)
+        return requirements_at(host, lab.nic, peer, lab.peer.nic)
+
+
+def requirements_at(host: Runner, nic: str, peer: Runner, peer_nic: str) -> tuple[Finding, ...]:
+    """Say what hosts that answer have of what they need; ``peer`` is ``host`` where it is one."""
+    apart = peer is not host
+    tools = (*requirements.HOST_TOOLS, *(() if apart else requirements.PEER_TOOLS))
+    found = requirements.check_host(requirements.ask(host, nic, tools), with_peer=not apart)
+    if apart:
+        answers = requirements.ask(peer, peer_nic, tuple(requirements.PEER_TOOLS))
+        found += requirements.check_peer(answers)
     return found
 
 

@@ -286,10 +286,18 @@ def _peer(lab: Lab, names: Names, beside: Runner, port: netdev.Port, undo: ExitS
     """Return the peer's runner; move the NIC into its namespace where it has one."""
     if lab.peer.endpoint or names.netns is None:
         return beside
-    beside.run(("ip", "netns", "add", names.netns))
-    undo.callback(beside.run, ("sh", "-c", _DELETE_NETNS, names.netns), check=False)
-    beside.run(("ip", "link", "set", port.name, "netns", names.netns))
-    return NetnsRunner(beside, names.netns)
+    return undo.enter_context(in_netns(beside, names.netns, port.name))
+
+
+@contextmanager
+def in_netns(runner: Runner, netns: str, nic: str) -> Iterator[NetnsRunner]:
+    """Have an interface in a network namespace of its own, which is gone at the end."""
+    runner.run(("ip", "netns", "add", netns))
+    try:
+        runner.run(("ip", "link", "set", nic, "netns", netns))
+        yield NetnsRunner(runner, netns)
+    finally:
+        runner.run(("sh", "-c", _DELETE_NETNS, netns), check=False)
 
 
 def _serve(lab: Lab, peer: Runner, port: netdev.Port, undo: ExitStack) -> None:

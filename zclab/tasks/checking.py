@@ -9,7 +9,8 @@ from invoke.context import Context
 
 from zclab.build import kernel as kernel_build
 from zclab.build.progress import shown
-from zclab.experiment import builds
+from zclab.errors import ConfigError
+from zclab.experiment import builds, survey
 from zclab.report.output import say
 from zclab.tasks import doctor as diagnosis
 from zclab.tasks import lint
@@ -45,8 +46,23 @@ def check(_context: Context) -> None:
     lint.check(checkpatch=tree / "scripts" / "checkpatch.pl", say=say)
 
 
-@task(help={"lab": "an ssh lab: check its hosts, too"})
+@task(
+    help={
+        "lab": "an ssh lab: check its hosts, too, and list their NICs",
+        "host": "the same for a host that no lab names yet, as in `ssh HOST`",
+        "peer": "with --host: the machine at the other end of the cable, if it is another one",
+        "write": "find two free NICs that a cable joins, and write a lab of this name for them",
+    }
+)
 @explained
-def doctor(_context: Context, lab: str = "") -> None:
-    """Check that this machine has all that zclab needs."""
-    diagnosis.report(builds.load(lab) if lab else None)
+def doctor(
+    _context: Context, lab: str = "", host: str = "", peer: str = "", write: str = ""
+) -> None:
+    """Check that this machine, and a lab's hosts, have all that zclab needs."""
+    hosts = survey.Hosts.of(builds.load(lab) if lab else None, host, peer)
+    if hosts:
+        survey.report(diagnosis.this_machine(), hosts, name=write)
+    elif write:
+        raise ConfigError("--write: needs --host, or --lab with a lab of kind ssh")
+    else:
+        diagnosis.report()

@@ -16,11 +16,10 @@ from pathlib import Path
 from zclab.build import cache
 from zclab.build.apt import Apt
 from zclab.build.cache import cache_dir
-from zclab.errors import BuildError, CommandError, ConfigError, LabError, ZclabError
+from zclab.errors import BuildError, CommandError, ConfigError, LabError
 from zclab.host.finding import Finding, failed, render
 from zclab.host.kvm import FIRMWARE, node_problem, try_kvm
-from zclab.lab import emulated, lifecycle
-from zclab.model import Lab
+from zclab.lab import emulated
 from zclab.report.output import say
 from zclab.runner import LocalRunner, Result, Runner
 
@@ -257,24 +256,18 @@ def _try(runner: Runner, argv: Sequence[str]) -> Result:
         return Result(where=where, argv=argv, exit_status=127, stdout="", stderr=str(exc))
 
 
-def report(lab: Lab | None = None) -> None:
-    """Say whether this machine can do the job, and a lab's hosts, and fail where they cannot."""
+def this_machine() -> tuple[Finding, ...]:
+    """Return what this machine has of what zclab needs."""
     emulator = kernel = None
     with suppress(ConfigError):  # a cache that cannot be one is a finding
         emulator = cache.newest("emulator", "qemu-system-x86_64")
         kernel = cache.newest("kernel", "bzImage")
-    findings = diagnose(emulator=emulator, kernel=kernel)
-    if lab:
-        findings += _of_hosts(lab)
+    return diagnose(emulator=emulator, kernel=kernel)
+
+
+def report() -> None:
+    """Say whether this machine can do the job, and fail where it cannot."""
+    findings = this_machine()
     say(render(findings))
     if failed(findings):
-        who = "this machine or a host of the lab" if lab else "this machine"
-        raise LabError(f"{who} lacks something; each FAIL says what to do")
-
-
-def _of_hosts(lab: Lab) -> tuple[Finding, ...]:
-    """Return the findings about a lab's hosts, of which one that cannot be asked is one."""
-    try:
-        return lifecycle.requirements_of(lab)
-    except ZclabError as exc:
-        return (Finding(status="fail", name=f"lab {lab.name}", detail=str(exc)),)
+        raise LabError("this machine lacks something; each FAIL says what to do")

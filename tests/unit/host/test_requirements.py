@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 
 from tests.unit.mutations import mutated
-from zclab.errors import CommandError, LabError, ParseError
+from zclab.errors import LabError, ParseError
 from zclab.experiment import builds
 from zclab.host import requirements
-from zclab.host.finding import Finding, failed
+from zclab.host.finding import Finding, failed, render
 from zclab.host.requirements import HOST_TOOLS, PEER_TOOLS
 from zclab.lab import lifecycle
 from zclab.model import Endpoint, Lab, Peer
 from zclab.runner import LocalRunner
 from zclab.runner.fake import FakeRunner
-from zclab.tasks import doctor
 
 NIC, PEER = "0000:3b:00.0", "0000:3b:00.1"
 HAVE = (
@@ -188,37 +187,13 @@ def test_a_run_on_hosts_that_have_all_goes_on(
     assert builds.build_lab(lab) == "built"
 
 
-def test_the_doctor_of_a_lab_tells_what_its_hosts_lack(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_of_a_lab_both_hosts_are_told_what_they_lack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    lab = two_hosts(monkeypatch, tmp_path, peer=("netserver",))
-    monkeypatch.setattr(doctor, "diagnose", lambda **_options: ())
+    told = render(lifecycle.requirements_of(two_hosts(monkeypatch, tmp_path, peer=("netserver",))))
 
-    with pytest.raises(LabError, match="this machine or a host of the lab lacks something"):
-        doctor.report(lab)
-
-    told = capsys.readouterr().out
     assert "host: libvirt" in told
     assert "as root there: apt-get install netperf" in told
-
-
-def test_the_doctor_of_a_lab_that_does_not_answer_tells_the_rest(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = Finding(status="ok", name="disk", detail="plenty")
-    monkeypatch.setattr(doctor, "diagnose", lambda **_options: (here,))
-
-    def gone(_lab: Lab) -> None:
-        raise CommandError("host: no SSH connection to root@h:22")
-
-    monkeypatch.setattr(lifecycle, "requirements_of", gone)
-    lab = Lab(name="rack", kind="ssh", host=Endpoint(address="h"), nic=NIC, peer=Peer(nic=PEER))
-    with pytest.raises(LabError):
-        doctor.report(lab)
-
-    told = capsys.readouterr().out
-    assert "plenty" in told
-    assert "no SSH connection to root@h:22" in told
 
 
 def test_an_emulated_host_brings_what_it_needs() -> None:
