@@ -19,7 +19,7 @@
 static u8 guest_stack[4096] __attribute__((aligned(16)));
 static volatile u32 delivered;
 
-static struct { u16 low, selector, flags, high; } idt[256];
+static struct gate idt[256];
 
 /* The guest: nothing to do but to call the hypervisor. */
 __asm__("guest:	vmmcall\n"
@@ -45,11 +45,7 @@ static void prepare_guest(void)
 {
 	u32 cr0;
 
-	idt[VECTOR].low = (u32)handler & 0xffff;
-	idt[VECTOR].selector = 0x08;
-	idt[VECTOR].flags = 0x8e00;	/* interrupt gate: clears IF */
-	idt[VECTOR].high = (u32)handler >> 16;
-
+	set_gate(&idt[VECTOR], handler);
 	prepare_vmcb();
 	set32(GDTR + 4, sizeof(gdt) - 1);
 	set32(GDTR + 8, (u32)gdt);

@@ -19,11 +19,15 @@ typedef unsigned long long u64;
 
 /* Offsets in the VMCB, from the AMD64 manual, volume 2, appendix B. */
 enum {
-	INTERCEPTS = 0x010, ASID = 0x058, EXIT_CODE = 0x070, NESTED_CTL = 0x090,
+	INTERCEPTS = 0x010, ASID = 0x058, INT_CTL = 0x060, INT_VECTOR = 0x064,
+	EXIT_CODE = 0x070, NESTED_CTL = 0x090,
 	EVENTINJ = 0x0a8, NESTED_CR3 = 0x0b0, ES = 0x400, CS = 0x410, SS = 0x420,
 	DS = 0x430, GDTR = 0x460, IDTR = 0x480, EFER = 0x4d0, CR0 = 0x558,
 	RFLAGS = 0x570, RIP = 0x578, RSP = 0x5d8,
 };
+
+/* A gate of a table of interrupt vectors, see set_gate(). */
+struct gate { u16 low, selector, flags, high; };
 
 static u8 vmcb[4096] __attribute__((aligned(4096)));
 static u8 hsave[4096] __attribute__((aligned(4096)));
@@ -79,6 +83,15 @@ static inline void set_segment(u32 offset, u16 selector, u16 attributes)
 {
 	set32(offset, selector | attributes << 16);
 	set32(offset + 4, 0xffffffff);
+}
+
+/* Have a vector handled, with interrupts disabled. */
+static inline void set_gate(struct gate *gate, const char *handler)
+{
+	gate->low = (u32)handler & 0xffff;
+	gate->selector = 0x08;
+	gate->flags = 0x8e00;
+	gate->high = (u32)handler >> 16;
 }
 
 /* Load a GDT of flat segments, with interrupts off, and let SVM be used. */
