@@ -222,6 +222,10 @@ class Endpoint(Value):
     known_hosts_file: str | None = None
 
 
+def _server(endpoint: Endpoint) -> tuple[str, int | None]:
+    return endpoint.address, endpoint.port
+
+
 class Peer(Value):
     """The other end of the DUT NIC's cable.
 
@@ -295,8 +299,22 @@ class Tunables(Value):
     vhost_queue_size: Literal[256, 512, 1024] = 256
 
 
+class Second(Value):
+    """A lab's second host, which guests are migrated to, and back from.
+
+    Its NIC under test reaches the same peer as the first host's. ``host`` is where an ssh lab has
+    it. The two hosts reach each other at ``address`` and ``first_address``; None is the address of
+    their SSH servers. Emulated hosts have a network of their own for that.
+    """
+
+    nic: PciAddress
+    host: Endpoint | None = None
+    address: SshAddress | None = None
+    first_address: SshAddress | None = None
+
+
 class Lab(Value):
-    """One YAML file of ``labs/``: a host, its NIC under test, the peer, the guest."""
+    """One YAML file of ``labs/``: a host or two, the NIC under test, the peer, the guest."""
 
     name: LabName
     kind: Literal["emulated", "ssh"]
@@ -308,6 +326,7 @@ class Lab(Value):
     guest: Guest = Guest()
     tunables: Tunables = Tunables()
     clock: Clock = "wall"
+    second: Second | None = None
 
     def contradictions(self) -> Iterator[Mistake]:
         """See Value."""
@@ -325,6 +344,31 @@ class Lab(Value):
             yield ("clock",), f"{text} a clock that counts instructions"
         if self.kind == "emulated" and self.emulator:
             yield from self._emulated(self.emulator)
+        if self.second:
+            yield from self._two_hosts(self.second)
+
+    def _two_hosts(self, second: Second) -> Iterator[Mistake]:
+        """Yield what a second host cannot be or have."""
+        if self.kind == "ssh":
+            if second.host is None:
+                yield (
+                    ("second", "host"),
+                    "an ssh lab's second host needs 'host:' with keys below it",
+                )
+            elif self.host and _server(second.host) == _server(self.host):
+                text = f"found {second.host.address}, which is host.address: name another machine"
+                yield ("second", "host", "address"), text
+            return
+        for key in ("host", "address", "first_address"):
+            if getattr(second, key) is not None:
+                text = f"a lab of kind emulated has no use for '{key}': zclab connects its hosts"
+                yield ("second", key), text
+        if second.nic != EMULATED_NICS[0]:
+            text = f"found '{second.nic}', allowed: {EMULATED_NICS[0]}, which a second host has"
+            yield ("second", "nic"), text
+        if self.clock == "virtual":
+            text = "found 'virtual', allowed with a second host: wall; two machines have no common"
+            yield ("clock",), f"{text} count of instructions"
 
     @property
     def _one_host(self) -> bool:
@@ -333,11 +377,16 @@ class Lab(Value):
         if there is None:
             return True
         here = self.host
-        return here is not None and (here.address, here.port) == (there.address, there.port)
+        return here is not None and _server(here) == _server(there)
 
     def _addresses_in_use(self) -> Iterator[Mistake]:
         """Yield where an end of the cable would take the address of a host."""
-        for name, endpoint in (("host", self.host), ("peer.endpoint", self.peer.endpoint)):
+        second = self.second.host if self.second else None
+        for name, endpoint in (
+            ("host", self.host),
+            ("peer.endpoint", self.peer.endpoint),
+            ("second.host", second),
+        ):
             for key in ("guest", "peer"):
                 address = getattr(self.network, f"{key}_ip")
                 if endpoint and endpoint.address == address:

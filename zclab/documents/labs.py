@@ -12,7 +12,7 @@ from zclab.documents.strict import allowed, find, found, parse, schema_at, yaml_
 from zclab.documents.yaml import Document, dotted
 from zclab.errors import ConfigError
 from zclab.lab.names import GUEST_ALIAS
-from zclab.model import Emulator, Lab, Value
+from zclab.model import Emulator, Endpoint, Lab, Value
 from zclab.options import is_file, is_there
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
@@ -37,7 +37,13 @@ def load_lab(name_or_path: str, *, name: str | None = None) -> Lab:
 
 def _check_endpoints(lab: Lab, document: Document) -> None:
     """Raise ConfigError where ssh cannot do with an address, or a file that is named is missing."""
-    for path, endpoint in ((("host",), lab.host), (("peer", "endpoint"), lab.peer.endpoint)):
+    second = lab.second.host if lab.second else None
+    endpoints: tuple[tuple[tuple[str, ...], Endpoint | None], ...] = (
+        (("host",), lab.host),
+        (("peer", "endpoint"), lab.peer.endpoint),
+        (("second", "host"), second),
+    )
+    for path, endpoint in endpoints:
         if endpoint and endpoint.address.lower() == GUEST_ALIAS:  # ssh's own names have no case
             text = f"found {found(endpoint.address)}, allowed: any other name; zclab has this one "
             document.note((*path, "address"), f"{text}for guests. Give the host another alias")

@@ -39,6 +39,12 @@ HOST_TOOLS: Mapping[str, str] = {
 }
 """The same for the host under test."""
 
+PAIR_TOOLS: Mapping[str, str] = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+"""What a migration needs on either of two hosts besides."""
+
+TRAFFIC_TOOLS: Mapping[str, str] = {"python3": "python3"}
+"""What the peer of a migration needs besides."""
+
 # `ip link add` of a kind without what it needs adds nothing; what it says tells whether the kernel
 # knows the kind.
 _ASK = r"""
@@ -106,17 +112,30 @@ def parse(text: str, *, where: str, nic: str) -> Answers:
     return Answers(where=where, nic=nic, have=have, said=said)
 
 
-def check_peer(answers: Answers) -> tuple[Finding, ...]:
+def peer_tools(*, migrates: bool = False) -> Mapping[str, str]:
+    """Return what is needed where the peer's NIC is, in a lab that ``migrates`` or not."""
+    return {**PEER_TOOLS, **(TRAFFIC_TOOLS if migrates else {})}
+
+
+def host_tools(*, with_peer: bool, migrates: bool = False) -> Mapping[str, str]:
+    """Return what is needed on a host under test; see check_host()."""
+    tools = {**HOST_TOOLS, **(PAIR_TOOLS if migrates else {})}
+    return {**tools, **peer_tools(migrates=migrates)} if with_peer else tools
+
+
+def check_peer(answers: Answers, *, migrates: bool = False) -> tuple[Finding, ...]:
     """Judge a host that has the peer's NIC."""
-    return (_root(answers), *_network(answers, PEER_TOOLS))
+    return (_root(answers), *_network(answers, peer_tools(migrates=migrates)))
 
 
-def check_host(answers: Answers, *, with_peer: bool) -> tuple[Finding, ...]:
-    """Judge the host under test, ``with_peer`` one that has the peer's NIC, too."""
-    tools = {**HOST_TOOLS, **PEER_TOOLS} if with_peer else HOST_TOOLS
+def check_host(answers: Answers, *, with_peer: bool, migrates: bool = False) -> tuple[Finding, ...]:
+    """Judge the host under test, ``with_peer`` one that has the peer's NIC, too.
+
+    One that ``migrates`` is one of two that guests go to and fro between.
+    """
     return (
         _root(answers),
-        *_network(answers, tools),
+        *_network(answers, host_tools(with_peer=with_peer, migrates=migrates)),
         _libvirt(answers),
         _one(
             answers,

@@ -24,6 +24,13 @@ from zclab.lab.ssh_config import (
 from zclab.model import Endpoint
 from zclab.runner import LocalRunner, Runner, SshRunner
 
+_GUEST_KEYS = (
+    "guest_id_ed25519",
+    "guest_id_ed25519.pub",
+    "guest_host_key",
+    "guest_host_key.pub",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
@@ -53,12 +60,12 @@ class Access:
         """The guest's own private key, in the format of its SSH server."""
         return self.folder / "guest_host_key"
 
-    def host_runner(self) -> Runner:
-        """Return a runner for the host."""
+    def host_runner(self, where: str = "host") -> Runner:
+        """Return a runner for the host, which messages call ``where``."""
         if self.endpoint is None:
-            return LocalRunner("host")
+            return LocalRunner(where)
         config = self.folder / "ssh_config"
-        return SshRunner("host", config=config, destination=self.endpoint.address)
+        return SshRunner(where, config=config, destination=self.endpoint.address)
 
     def guest_runner(self, host: Runner) -> SshRunner:
         """Return a runner for the guest; a host that is far away is its gateway."""
@@ -89,8 +96,7 @@ def write_access(
     Keys that are there stay: a run may be using them. With ``users`` the host is one that ssh
     knows by the user's own configuration, with ``seed`` the keys derive from it.
     """
-    names = ("guest_id_ed25519", "guest_id_ed25519.pub", "guest_host_key", "guest_host_key.pub")
-    if not all((folder / name).exists() for name in names):
+    if not all((folder / name).exists() for name in _GUEST_KEYS):
         user, guest = KeyPair.generate(seed, "user"), KeyPair.generate(seed, "guest")
         write_private(folder / "guest_id_ed25519", user.openssh)
         (folder / "guest_id_ed25519.pub").write_text(f"{user.public}\n")
@@ -107,6 +113,12 @@ def write_access(
         _write_program(folder / "tunnel", tunnel_script(folder, endpoint.address))
     (folder / "ssh_config").write_text(config)
     return Access(folder=folder, endpoint=endpoint, guest_address=guest_address)
+
+
+def share_guest_keys(first: Path, second: Path) -> None:
+    """Have the folder of a second host know the guest by the keys of the first: it is the same."""
+    for name in _GUEST_KEYS:
+        write_private(second / name, (first / name).read_bytes())
 
 
 def _add_known_host(folder: Path, guest_address: str) -> None:

@@ -3,7 +3,8 @@
 Everything of a lab called NAME is in one folder, $ZCLAB_STATE/NAME (by default in
 ~/.local/state/zclab): keys, seed, sockets, console logs. A lab is up when its emulator runs and
 the file ``ready`` says that it was up once; anything less is what an interrupted start left
-behind, and the next ``lab-up`` or ``lab-down`` clears it away.
+behind, and the next ``lab-up`` or ``lab-down`` clears it away. The second of two hosts has a folder
+in that one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import fcntl
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,10 +27,10 @@ from zclab.build.kernel import KernelArtifact
 from zclab.errors import CommandError, ConfigError, LabError
 from zclab.host.kvm import try_kvm
 from zclab.lab import machine
-from zclab.lab.access import Access, write_access, write_private
+from zclab.lab.access import Access, share_guest_keys, write_access, write_private
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.keys import KeyPair
-from zclab.lab.machine import Hardware, Machine
+from zclab.lab.machine import Hardware, Joined, Machine
 from zclab.lab.seed import ON_HOST, HostKeys, write_seed
 from zclab.model import Emulator, Endpoint, Lab, Value
 from zclab.options import usable_folder, user_path
@@ -40,20 +43,27 @@ SSH_DEADLINE_S = 180
 SOCKET_PATH_BYTES = 107
 """What fits into sun_path of sockaddr_un, see unix(7), before the NUL that ends it."""
 
+SECOND = "second"
+"""The folder of a second host."""
+
 _SOCKET = "console.sock"
 _SCRATCH = "virtual-01234567"
 """The longest names of a lab's sockets, and of a folder of a virtual machine."""
+
+_KEPT = {"lock", "console.log", "emulator.log", machine.DEBUG_LOG}
+"""What stays of a host that is gone."""
 
 CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
 
 
 class Up(Value):
-    """A running emulated host, and how to get in; this is the content of ``ready``."""
+    """A running emulated lab, and how to get in; this is the content of ``ready``."""
 
     name: str
     port: int
     contents: dict[str, str]
     command_line: str
+    second_port: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -64,6 +74,14 @@ class Up(Value):
     def access(self) -> Access:
         """The way in."""
         return Access(folder=self.folder, endpoint=_endpoint(self.folder, self.port))
+
+    @property
+    def second_access(self) -> Access | None:
+        """The way into the second host, where there is one."""
+        if self.second_port is None:
+            return None
+        folder = second_folder(self.folder)
+        return Access(folder=folder, endpoint=_endpoint(folder, self.second_port))
 
     @property
     def console(self) -> Path:
@@ -92,6 +110,17 @@ def folder_of(name: str) -> Path:
     return folder
 
 
+def second_folder(folder: Path) -> Path:
+    """Return where the second of two hosts has its files, in the lab's folder."""
+    return folder / SECOND
+
+
+def folders(folder: Path) -> tuple[Path, ...]:
+    """Return the folders of all hosts that the lab in ``folder`` has, or left something of."""
+    second = second_folder(folder)
+    return (folder, second) if (second / "seed.tar").exists() else (folder,)
+
+
 def _check_sockets(folder: Path) -> None:
     """Raise ConfigError for a folder whose sockets the kernel would refuse."""
     length = len(os.fsencode(folder / _SOCKET))
@@ -110,6 +139,8 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     Raises LabError with the last lines of the console where the host does not come up.
     """
     folder = folder_of(lab.name)
+    if lab.second:
+        _check_sockets(second_folder(folder))
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     if any(folder.iterdir()) and not _is_ours(folder):
         raise LabError(
@@ -124,15 +155,20 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
                 )
                 msg = f"lab {lab.name} is up with another {changed}; end it with `invoke lab-down`"
                 raise LabError(msg)
+            if (found.second_port is None) != (lab.second is None):
+                has = "two hosts" if found.second_port else "one host"
+                msg = f"lab {lab.name} is up with {has}; end it with `invoke lab-down`"
+                raise LabError(msg)
             return found
         _clear(folder)
         try:
             return _start(lab, artifacts, folder, with_me=with_me, progress=progress)
         except CommandError as exc:
-            raise LabError(f"lab {lab.name} did not come up: {exc}\n{_last_words(folder)}") from exc
+            words = "\n".join(map(_last_words, folders(folder)))
+            raise LabError(f"lab {lab.name} did not come up: {exc}\n{words}") from exc
         finally:
             if not (folder / "ready").exists():
-                machine.kill(folder)
+                _kill(folder)
 
 
 def down(name: str) -> bool:
@@ -141,16 +177,16 @@ def down(name: str) -> bool:
     if not _is_ours(folder):
         return False
     with locked(folder):
-        there = bool(machine.processes(folder)) or (folder / "seed.tar").exists()
+        there = any(map(machine.processes, folders(folder))) or (folder / "seed.tar").exists()
         _clear(folder)
     return there
 
 
 def find(name: str) -> Up | None:
-    """Return the lab if it is up."""
+    """Return the lab if it is up: all of its hosts are."""
     folder = folder_of(name)
     ready = folder / "ready"
-    if not ready.exists() or not machine.processes(folder):
+    if not ready.exists() or not all(map(machine.processes, folders(folder))):
         return None
     try:
         return Up.model_validate_json(ready.read_bytes())
@@ -160,12 +196,17 @@ def find(name: str) -> Up | None:
 
 def check_alive(name: str) -> None:
     """Raise LabError, with the last words of console and emulator, where a lab ended by itself."""
-    folder = folder_of(name)
-    if (folder / "ready").exists() and not machine.processes(folder):
+    lab = folder_of(name)
+    if not (lab / "ready").exists():
+        return
+    for folder in folders(lab):
+        if machine.processes(folder):
+            continue
         said = folder / "emulator.log"
         words = said.read_text(errors="replace").strip() if said.exists() else "(it is gone)"
         log = folder / machine.DEBUG_LOG
-        msg = f"the emulated host of lab {name} ended by itself; its CPUs: {log}"
+        which = "emulated host" if folder == lab else "second emulated host"
+        msg = f"the {which} of lab {name} ended by itself; its CPUs: {log}"
         raise LabError(f"{msg}\n{_last_words(folder)}\nand of the emulator:\n  {words}")
 
 
@@ -194,9 +235,56 @@ def has_capabilities(settings: Emulator, artifacts: Artifacts) -> bool:
 def _start(
     lab: Lab, artifacts: Artifacts, folder: Path, *, with_me: bool, progress: Progress
 ) -> Up:
+    progress(0, None, "starting the emulated host" + ("s" if lab.second else ""))
+    if lab.second:
+        second = second_folder(folder)
+        second.mkdir(mode=0o700, exist_ok=True)
+        with machine.joined() as (one, other):
+            hosts = [_power_on(lab, artifacts, folder, one, with_me=with_me)]
+            share_guest_keys(folder, second)
+            hosts.append(_power_on(lab, artifacts, second, other, with_me=with_me))
+    else:
+        hosts = [_power_on(lab, artifacts, folder, None, with_me=with_me)]
+    for at, host in enumerate(hosts):
+        whose = f"SSH server of host {at + 1}" if lab.second else "host's SSH server"
+        progress(0, None, f"waiting for the {whose}")
+        host.wait_for_ssh()
+    started = Up(
+        name=lab.name,
+        port=hosts[0].port,
+        contents=artifacts.contents,
+        command_line=" ".join(hosts[0].argv),
+        second_port=hosts[1].port if lab.second else None,
+    )
+    replace(folder / "ready", started.model_dump_json(indent=2))
+    return started
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PoweredOn:
+    """A host whose QEMU runs, and whose SSH server will answer on a port of this machine."""
+
+    process: subprocess.Popen[bytes]
+    argv: tuple[str, ...]
+    port: int
+
+    def wait_for_ssh(self) -> None:
+        """Wait until its SSH server answers; CommandError where it does not."""
+        wait_until(
+            lambda: _ssh_answers(self.port) or self.process.poll() is not None,
+            what="the host's SSH server to answer",
+            deadline_s=SSH_DEADLINE_S,
+        )
+        if self.process.poll() is not None:
+            raise CommandError(f"the emulator ended with status {self.process.returncode}")
+
+
+def _power_on(
+    lab: Lab, artifacts: Artifacts, folder: Path, joined: Joined | None, *, with_me: bool
+) -> _PoweredOn:
+    """Start a host with its files in ``folder``; ``joined`` is its way to the other one."""
     if lab.emulator is None or artifacts.host is None:
         raise LabError(f"{lab.name} is not an emulated lab")
-    progress(0, None, "starting the emulated host")
     user, host = KeyPair.generate(), KeyPair.generate()
     write_private(folder / "id_ed25519", user.openssh)
     capabilities = _capabilities(lab.emulator, artifacts)
@@ -211,37 +299,24 @@ def _start(
     )
     argv = Machine(
         hardware=Hardware(
-            name=lab.name,
+            name=f"{lab.name}-2" if joined and joined.place == "second" else lab.name,
             folder=folder,
             emulator=artifacts.host.emulator.binary,
             firmware=artifacts.host.emulator.firmware_dirs,
             kernel=artifacts.kernel.bzimage,
             settings=lab.emulator,
+            joined=joined,
         ),
         image=artifacts.host.image.path,
         seed=folder / "seed.tar",
         accelerator=_accelerator(lab.emulator, artifacts.host.emulator, artifacts.kernel),
     ).argv
-    process = machine.start(argv, folder, with_me=with_me)
+    descriptors = joined.descriptors if joined else ()
+    process = machine.start(argv, folder, with_me=with_me, descriptors=descriptors)
     port = machine.forwarded_port(folder)
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host.public}\n")
     write_access(folder, _endpoint(folder, port))
-    progress(0, None, "waiting for the host's SSH server")
-    wait_until(
-        lambda: _ssh_answers(port) or process.poll() is not None,
-        what="the host's SSH server to answer",
-        deadline_s=SSH_DEADLINE_S,
-    )
-    if process.poll() is not None:
-        raise CommandError(f"the emulator ended with status {process.returncode}")
-    started = Up(
-        name=lab.name,
-        port=port,
-        contents=artifacts.contents,
-        command_line=" ".join(argv),
-    )
-    replace(folder / "ready", started.model_dump_json(indent=2))
-    return started
+    return _PoweredOn(process=process, argv=argv, port=port)
 
 
 def _endpoint(folder: Path, port: int) -> Endpoint:
@@ -282,11 +357,19 @@ def _is_ours(folder: Path) -> bool:
 
 def _clear(folder: Path) -> None:
     """End a lab's emulator and remove its files, except what tells of its last life."""
-    machine.kill(folder)
-    kept = {"lock", "console.log", "emulator.log", machine.DEBUG_LOG}
-    for path in folder.iterdir():
-        if path.name not in kept:
+    _kill(folder)
+    second = second_folder(folder)
+    for one in (folder, *([second] if second.is_dir() else [])):
+        for path in one.iterdir():
+            if path.name in _KEPT or path == second:
+                continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _kill(folder: Path) -> None:
+    """End the emulators of all hosts of a lab."""
+    for one in folders(folder):
+        machine.kill(one)
 
 
 def _last_words(folder: Path) -> str:

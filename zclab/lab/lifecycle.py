@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from zclab.errors import KernelReportError, ZclabError
+from zclab.errors import ConfigError, KernelReportError, LabError, ZclabError
 from zclab.host import requirements
 from zclab.host.finding import Finding
-from zclab.lab import dma, emulated, lock, ssh
+from zclab.lab import dma, emulated, lock, pair, ssh
 from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
+from zclab.lab.pair import Pair
 from zclab.lab.session import (
+    SECOND_HOST,
     GuestBoot,
     NicTrace,
     Session,
     connect_libvirt,
     peer_host,
+    second_session,
     session,
 )
-from zclab.model import Emulator, Lab, Switch
+from zclab.model import Emulator, Lab, Second, Switch
 from zclab.progress import Progress
 from zclab.runner import Runner
 
@@ -36,11 +40,18 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
         access = ssh.access(lab)
         _check_free(lab, access)
         connect_libvirt(access).close()
+        if lab.second:
+            second = ssh.second_access(lab)
+            _check_second_free(lab.second, second)
+            connect_libvirt(second).close()
         return access
     was_up = emulated.find(lab.name) is not None
-    access = emulated.up(lab, artifacts, with_me=with_me, progress=progress).access
+    started = emulated.up(lab, artifacts, with_me=with_me, progress=progress)
+    access = started.access
     try:
         _wait_for_libvirt(lab.emulator, access, artifacts, progress)
+        if started.second_access:
+            _wait_for_libvirt(lab.emulator, started.second_access, artifacts, progress)
     except KeyboardInterrupt:
         if not was_up:
             down(lab)
@@ -54,6 +65,16 @@ def _check_free(lab: Lab, access: Access) -> None:
     try:
         host.connect()
         lock.check_free(host, (lab.nic, *(() if lab.peer.endpoint else (lab.peer.nic,))))
+    finally:
+        host.close()
+
+
+def _check_second_free(second: Second, access: Access) -> None:
+    """Raise LabError where somebody uses the NIC of a lab's second host."""
+    host = access.host_runner(SECOND_HOST)
+    try:
+        host.connect()
+        lock.check_free(host, (second.nic,))
     finally:
         host.close()
 
@@ -83,18 +104,38 @@ def requirements_of(lab: Lab) -> tuple[Finding, ...]:
         peer = peer_host(lab, access, host, stack)
         if peer is not host:
             peer.connect()
-        return requirements_at(host, lab.nic, peer, lab.peer.nic)
-
-
-def requirements_at(host: Runner, nic: str, peer: Runner, peer_nic: str) -> tuple[Finding, ...]:
-    """Say what hosts that answer have of what they need; ``peer`` is ``host`` where it is one."""
-    apart = peer is not host
-    tools = (*requirements.HOST_TOOLS, *(() if apart else requirements.PEER_TOOLS))
-    found = requirements.check_host(requirements.ask(host, nic, tools), with_peer=not apart)
-    if apart:
-        answers = requirements.ask(peer, peer_nic, tuple(requirements.PEER_TOOLS))
-        found += requirements.check_peer(answers)
+        migrates = lab.second is not None
+        found = requirements_at(host, lab.nic, peer, lab.peer.nic, migrates=migrates)
+        if lab.second:
+            second = ssh.second_access(lab).host_runner(SECOND_HOST)
+            stack.callback(second.close)
+            second.connect()
+            found += _host_requirements(second, lab.second.nic, with_peer=False, migrates=True)
     return found
+
+
+def requirements_at(
+    host: Runner, nic: str, peer: Runner, peer_nic: str, *, migrates: bool = False
+) -> tuple[Finding, ...]:
+    """Say what hosts that answer have of what they need; ``peer`` is ``host`` where it is one.
+
+    ``migrates`` asks for what a lab with two hosts needs, too.
+    """
+    apart = peer is not host
+    found = _host_requirements(host, nic, with_peer=not apart, migrates=migrates)
+    if apart:
+        tools = requirements.peer_tools(migrates=migrates)
+        answers = requirements.ask(peer, peer_nic, tuple(tools))
+        found += requirements.check_peer(answers, migrates=migrates)
+    return found
+
+
+def _host_requirements(
+    host: Runner, nic: str, *, with_peer: bool, migrates: bool
+) -> tuple[Finding, ...]:
+    tools = requirements.host_tools(with_peer=with_peer, migrates=migrates)
+    answers = requirements.ask(host, nic, tuple(tools))
+    return requirements.check_host(answers, with_peer=with_peer, migrates=migrates)
 
 
 def down(lab: Lab) -> bool:
@@ -158,6 +199,50 @@ def opened(
             force=force,
         ) as opened_session:
             yield opened_session
+
+
+@contextmanager
+def opened_pair(
+    lab: Lab,
+    artifacts: Artifacts,
+    *,
+    keep: bool,
+    mtu: int,
+    offloads: Switch,
+    force: bool = False,
+    progress: Progress,
+) -> Iterator[Pair]:
+    """Open a session on each of a lab's two hosts, and have a guest of either reach the other."""
+    if lab.second is None:
+        raise ConfigError(f"lab {lab.name} has one host; `--lab=pair` has two")
+    with opened(
+        lab, artifacts, keep=keep, mtu=mtu, offloads=offloads, force=force, progress=progress
+    ) as alone:
+        progress(0, None, "preparing the second host, and the way between the two")
+        first = replace(alone, migratable=True)
+        access, console = second_access(lab), second_console_of(lab)
+        with ExitStack() as stack:
+            second = stack.enter_context(
+                second_session(first, access, lab.second.nic, console=console, force=force)
+            )
+            yield stack.enter_context(pair.connected(first, second))
+
+
+def second_access(lab: Lab) -> Access:
+    """Return the way into the second host of a lab that is up; LabError where there is none."""
+    if lab.emulator is None:
+        return ssh.second_access(lab)
+    found = emulated.find(lab.name)
+    if found is None or found.second_access is None:
+        raise LabError(f"lab {lab.name} is not up with two hosts; `invoke lab-up` brings it up")
+    return found.second_access
+
+
+def second_console_of(lab: Lab) -> Path | None:
+    """Return what console_of() does, of the second host."""
+    if lab.emulator is None or lab.second is None:
+        return None
+    return emulated.second_folder(emulated.folder_of(lab.name)) / "console.log"
 
 
 def console_of(lab: Lab) -> Path | None:

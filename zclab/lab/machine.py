@@ -10,10 +10,11 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from zclab.errors import LabError
+from zclab.lab.names import MIGRATION_MACS, Place
 from zclab.model import Emulator
 from zclab.runner import wait_until
 
@@ -46,8 +48,66 @@ LOGGED = "cpu_reset"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Joined:
+    """How a host of two is joined with the other one, by sockets that it inherits.
+
+    Their hubs are one segment: what a NIC of either sends, all others hear. A second network is
+    between the two alone, for what migrates a guest. ``segment`` and ``migration`` are descriptors:
+    QEMU leaves a socket that it has accepted itself in blocking mode, and stands still while the
+    other host's NIC takes nothing.
+    """
+
+    place: Place
+    segment: int
+    migration: int
+
+    @property
+    def chassis(self) -> int:
+        """The number of the port of the NIC under test, by which its MAC address is known."""
+        return 1 if self.place == "first" else SECOND_CHASSIS
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The part of QEMU's command line that joins them."""
+        return (
+            *("-netdev", f"stream,id=segment,addr.type=fd,addr.str={self.segment}"),
+            *("-netdev", "hubport,id=segment-port,hubid=0,netdev=segment"),
+            *("-netdev", f"stream,id=migration,addr.type=fd,addr.str={self.migration}"),
+            "-device",
+            f"virtio-net-pci,netdev=migration,mac={MIGRATION_MACS[self.place]},romfile=,addr=0x10",
+        )
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What QEMU inherits."""
+        return self.segment, self.migration
+
+
+@contextmanager
+def joined() -> Iterator[tuple[Joined, Joined]]:
+    """Make the sockets that join two hosts; they are the hosts' own once these have started."""
+    with ExitStack() as stack:
+        segment, migration = (
+            tuple(stack.enter_context(end).fileno() for end in socket.socketpair())
+            for _ in range(2)
+        )
+        first, second = (
+            Joined(place=place, segment=segment[at], migration=migration[at])
+            for at, place in enumerate(_PLACES)
+        )
+        yield first, second
+
+
+_PLACES: tuple[Place, ...] = ("first", "second")
+SECOND_CHASSIS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What an emulated host is made of in either clock; ``folder`` gets its sockets and logs."""
+    """What an emulated host is made of in either clock; ``folder`` gets its sockets and logs.
+
+    ``joined`` is None where a lab has one host. Of two, the first has the peer's NIC.
+    """
 
     name: str
     folder: Path
@@ -55,11 +115,13 @@ class Hardware:
     firmware: tuple[Path, ...]
     kernel: Path
     settings: Emulator
+    joined: Joined | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The part of QEMU's command line that says so."""
-        nic = self.settings.nic
+        nic, joined = self.settings.nic, self.joined
+        with_peer = joined is None or joined.place == "first"
         return (
             str(self.emulator),
             *(word for path in self.firmware for word in ("-L", str(path))),
@@ -70,8 +132,8 @@ class Hardware:
             *("-device", "intel-iommu,intremap=on"),
             # The DUT's NIC and the peer's, each behind a port of its own (so alone in its IOMMU
             # group), with a hub for a cable.
-            *_cabled_nic("dut", nic, chassis=1),
-            *_cabled_nic("peer", nic, chassis=2),
+            *_cabled_nic("dut", nic, chassis=joined.chassis if joined else 1),
+            *(_cabled_nic("peer", nic, chassis=2) if with_peer else ()),
             *("-qmp", f"unix:{self.folder}/qmp.sock,server=on,wait=off"),
         )
 
@@ -105,11 +167,15 @@ class Machine:
                 f"logfile={hardware.folder}/console.log",
             ))),
             *("-serial", "chardev:console"),
+            # Behind all that one host has: its first virtio NIC is the one that SSH comes in by.
+            *(hardware.joined.argv if hardware.joined else ()),
         )  # fmt: skip
 
 
-def start(argv: Sequence[str], folder: Path, *, with_me: bool) -> subprocess.Popen[bytes]:
-    """Start the emulator of the lab in ``folder``.
+def start(
+    argv: Sequence[str], folder: Path, *, with_me: bool, descriptors: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start the emulator of the lab in ``folder``, which inherits ``descriptors``.
 
     ``with_me`` makes it end with this thread, whatever ends that. Raises LabError with QEMU's own
     words where it does not get as far as its monitor.
@@ -124,6 +190,7 @@ def start(argv: Sequence[str], folder: Path, *, with_me: bool) -> subprocess.Pop
             stderr=output,
             start_new_session=True,  # a Ctrl-C at the terminal is ours to handle
             env={**os.environ, "TMPDIR": str(folder)},
+            pass_fds=descriptors,
         )
     wait_until(
         lambda: (folder / "qmp.sock").exists() or process.poll() is not None,

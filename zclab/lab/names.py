@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
-from typing import get_args
+from typing import Literal, get_args
 
 from zclab.host.domain import Management
 from zclab.lab.seed import ON_HOST
@@ -21,6 +21,12 @@ GUEST_ALIAS = "zclab-guest"
 """What ssh calls the guest of every lab, so no host can be called so."""
 GUEST_ADDRESS = "198.18.0.2"
 """A guest's on the management network of an emulated lab."""
+
+
+Place = Literal["first", "second"]
+"""Which of a lab's two hosts a machine is."""
+MIGRATION_MACS: dict[Place, str] = {"first": "52:54:00:7a:63:e1", "second": "52:54:00:7a:63:e2"}
+"""The addresses of the two NICs between the emulated hosts of a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)

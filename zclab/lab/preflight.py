@@ -36,10 +36,25 @@ def check(
             (peer, nicfacts.gather(peer, (lab.peer.nic,)), lab.peer.nic),
         )
     ours = (_ours_on_host(names, guest_links), _ours_at_peer(lab, names))
+    _refuse(tuple((*end, of_end) for end, of_end in zip(ends, ours, strict=True)), force=force)
+
+
+def check_second(
+    nic: str, names: Names, host: Runner, *, guest_links: Collection[str], force: bool
+) -> None:
+    """Do for the NIC of a second host what check() does for those of a lab with one."""
+    facts = nicfacts.gather(host, (nic,))
+    _refuse(((host, facts, nic, _ours_on_host(names, guest_links)),), force=force)
+
+
+def _refuse(
+    ends: Collection[tuple[Runner, nicfacts.Facts, str, inuse.Ours]], *, force: bool
+) -> None:
+    """Raise LabError with what NICs carry that is not ours, if that is anything."""
     found = [
         (f"{runner.where}: NIC {pci}: {one.text}", one.final)
-        for (runner, facts, pci), of_end in zip(ends, ours, strict=True)
-        for one in inuse.objections(facts.nics[pci], facts, of_end)
+        for runner, facts, pci, ours in ends
+        for one in inuse.objections(facts.nics[pci], facts, ours)
     ]
     lines = [text for text, final in found if final or not force]
     if not lines:

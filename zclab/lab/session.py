@@ -23,6 +23,9 @@ from zclab.lab.watch import Watcher
 from zclab.model import Lab, Switch
 from zclab.runner import NetnsRunner, Runner, wait_until
 
+SECOND_HOST = "second host"
+"""What messages call the second of two hosts."""
+
 KERNEL_LOG = ("dmesg", "--follow-new")
 LIBVIRT_DEADLINE_S = 90
 """libvirtd's first start on a host takes 12 s of emulation: it asks QEMU what it can do."""
@@ -63,7 +66,8 @@ class Session:
 
     ``port`` is the DUT's NIC, and ``peer_nic`` the interface name of the other end of the cable;
     ``mac`` is the DUT NIC's address, which the guest's interface has in every mode. ``trace_nic``
-    is None where nobody can tell: on hardware, and in virtual time.
+    is None where nobody can tell: on hardware, and in virtual time. ``migratable`` guests can be
+    taken to a second host.
     """
 
     lab: Lab
@@ -80,6 +84,7 @@ class Session:
     mtu: int
     offloads: Switch
     trace_nic: NicTrace | None = None
+    migratable: bool = False
 
     @property
     def nic(self) -> str:
@@ -201,6 +206,54 @@ def _prepare(  # noqa: PLR0917 - one step of session(), cut out for length
     )
 
 
+@contextmanager
+def second_session(
+    first: Session, access: Access, nic: str, *, console: Path | None, force: bool = False
+) -> Iterator[Session]:
+    """Prepare a second host for the guest of the first one, which has the same peer.
+
+    ``nic`` is the NIC under test there. Names, addresses and keys are those of the first, so that
+    the guest finds them equal. What is reported there ends the use of both.
+    """
+    host = access.host_runner(SECOND_HOST)
+    with ExitStack() as stack:
+        stack.callback(host.close)
+        stack.enter_context(first.watcher.aborting(host.close))
+        if console:
+            stack.enter_context(first.watcher.following(SECOND_HOST, console))
+        else:
+            log = host.start(KERNEL_LOG, on_output=first.watcher.sink(SECOND_HOST))
+            stack.callback(log.stop)
+        with ExitStack() as undo:
+            yield _prepare_second(first, access, nic, host, undo, force=force)
+
+
+def _prepare_second(
+    first: Session, access: Access, nic: str, host: Runner, undo: ExitStack, *, force: bool
+) -> Session:
+    host.connect()
+    names = first.names
+    lab = first.lab.model_copy(update={"nic": nic})
+    libvirt = connect_libvirt(access)
+    undo.callback(libvirt.close)
+    # Names follow from the first host's NIC: nobody else may have a lab by that name here.
+    undo.enter_context(lock.held(host, tuple({nic, first.lab.nic})))
+    links = libvirt.links_of(names.guests)
+    preflight.check_second(nic, names, host, guest_links=links, force=force)
+    sweep(lab, names, host, libvirt, with_peer=False)
+    _give_files(host, access, first.boot, names)
+    _bridge(host, names, undo)
+    port = netdev.Port(nic, netdev.netdev_of(host, nic))
+    threaded = lab.tunables.threaded_napi
+    undo.enter_context(
+        netdev.tuned(host, port, threaded=threaded, switch=first.offloads, mtu=first.mtu)
+    )
+    undo.enter_context(netdev.moderated(host, port, lab.tunables.rx_usecs))
+    return replace(
+        first, lab=lab, access=access, host=host, libvirt=libvirt, port=port, trace_nic=None
+    )
+
+
 def connect_libvirt(access: Access) -> Libvirt:
     """Connect to a host's libvirtd, which may still be starting."""
     connections: list[Libvirt] = []
@@ -232,14 +285,17 @@ def _lock(lab: Lab, host: Runner, beside: Runner, undo: ExitStack) -> None:
     undo.enter_context(lock.held(beside, (lab.peer.nic,)))
 
 
-def sweep(lab: Lab, names: Names, host: Runner, libvirt: Libvirt) -> None:
+def sweep(
+    lab: Lab, names: Names, host: Runner, libvirt: Libvirt, *, with_peer: bool = True
+) -> None:
     """Undo what an interrupted run left on the host: guests, links, a NIC without its driver.
 
     Only what is in the lab's list of names goes. Its NICs are locked, so nobody is using that.
+    A host ``with_peer`` has the peer's NIC, too, where that has no host of its own.
     """
     libvirt.destroy_leftovers(names.guests)
     copies.remove(host, names.probes)
-    netns = names.netns if lab.peer.endpoint is None else None
+    netns = names.netns if with_peer and lab.peer.endpoint is None else None
     host.run(("sh", "-c", _SWEEP, netns or "", names.bridge, names.link), check=False)
     if netdev.driver_of(host, lab.nic) in {None, "vfio-pci"}:
         netdev.release_driver(host, lab.nic)

@@ -31,12 +31,21 @@ class Watcher:
     """
 
     def __init__(self, abort: Callable[[], None]) -> None:
-        self._abort = abort
+        self._aborts = [abort]
         self._lock = threading.Lock()
         self._reports: dict[str, KernelReport] = {}
         self._watches: list[tuple[str, ConsoleWatch]] = []
         self._followed: list[tuple[str, ConsoleWatch, TextIO]] = []
         self._timer: threading.Timer | None = None
+
+    @contextmanager
+    def aborting(self, abort: Callable[[], None]) -> Iterator[None]:
+        """Have the end of the use call ``abort``, too, while the context lasts."""
+        self._aborts.append(abort)
+        try:
+            yield
+        finally:
+            self._aborts.remove(abort)
 
     def sink(self, where: str) -> Callable[[str], None]:
         """Return what takes the console text of a machine as it comes."""
@@ -140,5 +149,6 @@ class Watcher:
             self._timer.start()
 
     def _end(self) -> None:
-        with suppress(Exception):
-            self._abort()
+        for abort in self._aborts:
+            with suppress(Exception):
+                abort()

@@ -21,7 +21,7 @@ nic: 0000:01:00.0
 peer:
   nic: 0000:02:00.0
 """
-KEYS = "kind, emulator, host, nic, peer, network, guest, tunables, clock"
+KEYS = "kind, emulator, host, nic, peer, network, guest, tunables, clock, second"
 CPU = "text as for QEMU's -cpu, such as max or EPYC,+svm"
 PCI = "a PCI address such as 0000:01:00.0, in lower case"
 

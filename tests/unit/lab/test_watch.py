@@ -78,3 +78,14 @@ def test_a_kernel_that_broke_before_this_use_began_ends_it(tmp_path: Path) -> No
 
     with Watcher(abort=ended.set).following("host", console):
         assert ended.wait(30)
+
+
+def test_a_report_ends_the_connections_to_both_of_two_hosts() -> None:
+    ended: list[str] = []
+    watcher = Watcher(abort=lambda: ended.append("first"))
+    with watcher.aborting(lambda: ended.append("second")):
+        watcher._end()
+
+    assert ended == ["first", "second"]
+    watcher._end()
+    assert ended == ["first", "second", "first"]
