@@ -4,6 +4,7 @@ from zclab.tasks.building import build_emulator, build_images, build_kernel, cle
 from zclab.tasks.checking import check, doctor, test
 from zclab.tasks.labs import lab_console, lab_down, lab_ssh, lab_status, lab_up
 from zclab.tasks.measuring import ab, bisect, bundle, nightly, run_bench, unbundle, verify
+from zclab.tasks.migrating import migrate
 from zclab.tasks.reports import compare, profile_diff, report, trend
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "lab_ssh",
     "lab_status",
     "lab_up",
+    "migrate",
     "nightly",
     "profile_diff",
     "report",

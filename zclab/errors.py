@@ -44,6 +44,10 @@ class DomainError(LabError):
     """libvirt refused, or the guest did not do what it was asked."""
 
 
+class MigrationError(DomainError):
+    """A guest was not migrated: libvirt refused, or it did not get there."""
+
+
 class ParseError(ZclabError):
     """A tool's output was not what its parser knows."""
 

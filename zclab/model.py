@@ -29,11 +29,15 @@ COPY_BYTES: tuple[CopyBytes, ...] = get_args(CopyBytes)
 """How many bytes a copying instruction moves: ``rep movsq``, or ``rep movsb`` with ERMS."""
 
 ModeName = Literal["passthrough", "vhost", "zerocopy"]
-WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM", "UDP_RR"]
+WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM", "UDP_RR", "MIGRATE"]
 TRANSACTIONS: tuple[WorkloadName, ...] = ("TCP_RR", "UDP_RR")
 """The workloads that are requests with a response each; the other ones are streams."""
 DATAGRAMS: tuple[WorkloadName, ...] = ("UDP_STREAM", "UDP_RR")
 """Those whose messages are datagrams, which have to fit in a frame."""
+MIGRATE: WorkloadName = "MIGRATE"
+"""The workload that is no netperf test: to the second host and back, under traffic both ways."""
+BOTH_WAYS: tuple[WorkloadName, ...] = (*TRANSACTIONS, MIGRATE)
+"""Those that have no direction."""
 Direction = Literal["rx", "tx"]
 Switch = Literal["on", "off"]
 NicModel = Literal["e1000e", "igb"]
@@ -420,12 +424,13 @@ class Lab(Value):
 
 
 class Workload(Value):
-    """A netperf test with its parameters.
+    """A netperf test with its parameters, or MIGRATE.
 
     ``direction`` is ``rx`` (peer to guest) or ``tx`` (guest to peer); transactions go both ways,
     so they have none. It goes by its duration or, given ``amount``, by what it moves: payload
     bytes of a stream, transactions otherwise. ``streams`` of them run side by side and share the
-    amount. For ``warm_up_s`` seconds before, it runs without being measured.
+    amount. For ``warm_up_s`` seconds before, it runs without being measured. MIGRATE's duration is
+    that of its traffic before, between and after the migrations, each.
     """
 
     name: WorkloadName

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from zclab.bench import integrity
+from zclab.bench import integrity, migrate
 from zclab.bench.guest import RunningGuest, running_guest
 from zclab.bench.notices import with_notices
-from zclab.errors import KernelReportError, TrialError, ZclabError
+from zclab.errors import KernelReportError, MigrationError, TrialError, ZclabError
 from zclab.host import copies, cpu, memory, netdev
 from zclab.host.netperf import NetperfResult, netperf_argv, parse
+from zclab.lab.pair import Pair
 from zclab.lab.session import Session
-from zclab.model import ModeName, ThreadRole, Workload
+from zclab.model import MIGRATE, ModeName, ThreadRole, Workload
 from zclab.modes.base import Evidence, NicWrites, Window
 from zclab.progress import Progress
 from zclab.runner import Runner, write_text
@@ -62,6 +63,7 @@ def execute(
     store: Store,
     progress: Progress,
     *,
+    pair: Pair | None = None,
     ready: Callable[[RunningGuest, Boot], Boot] = as_planned,
 ) -> None:
     """Run all boots of a plan and store every trial as it ends.
@@ -69,7 +71,8 @@ def execute(
     A trial that fails or is invalid is stored with its reason, and the plan goes on; a kernel
     that breaks, or a host that is gone, ends it with an error after the trial is stored. Of trials
     that an interrupt keeps from their end nothing is stored: they have not failed.
-    ``ready`` is asked for a boot's trials once its guest is there and carries data.
+    ``ready`` is asked for a boot's trials once its guest is there and carries data. ``pair`` is
+    what MIGRATE needs: the session's host, and a second one.
     """
     total = sum(len(boot.trials) for boot in boots)
     done = 0
@@ -87,7 +90,7 @@ def execute(
                 left = list(boot.trials)
                 while left:
                     progress(done, total, f"{boot.mode}: {left[0].workload.label}")
-                    store.add(*measure(guest, left[0], store))
+                    store.add(*measure(guest, left[0], store, pair))
                     left.pop(0)
                     done += 1
         except ZclabError as exc:
@@ -122,33 +125,32 @@ def _goes_on(session: Session, exc: BaseException) -> bool:
 
 
 def measure(
-    guest: RunningGuest, planned: Planned, store: Store
+    guest: RunningGuest, planned: Planned, store: Store, pair: Pair | None = None
 ) -> tuple[Trial, tuple[Sample, ...]]:
     """Run one trial; one that fails, or that its evidence contradicts, has no figures.
 
     So has one during which a kernel said that something went wrong. Raises what ended the guest's
-    life, for the trials that it was still to run, too.
+    life, for the trials that it was still to run, too. MIGRATE needs a ``pair`` of hosts.
     """
     before = guest.session.watcher.taken()
-    trial, measured = _measured(guest, planned, store)
+    trial, measured = _measured(guest, planned, store, pair)
     return with_notices(trial, measured, guest.session.watcher.taken(), before)
 
 
 def _measured(
-    guest: RunningGuest, planned: Planned, store: Store
+    guest: RunningGuest, planned: Planned, store: Store, pair: Pair | None
 ) -> tuple[Trial, tuple[Sample, ...]]:
     try:
-        window, figures = _observe(guest, planned, store)
-        evidence = guest.mode.evidence(guest.session, guest.nic, window)
-        evidence.facts["payload_bytes"] = window.payload_bytes
-        if window.transactions is not None:
-            evidence.facts["transactions"] = window.transactions
-        return _judged(planned, evidence, figures)
+        if pair and planned.workload.name == MIGRATE:
+            return _judged(planned, *migrate.observe(guest, pair, planned))
+        return _judged(planned, *_window(guest, planned, store))
     except TrialError as exc:
         return _failed(planned, str(exc), status="invalid"), ()
     except KernelReportError:
         raise
     except ZclabError as exc:
+        if isinstance(exc, MigrationError) and not guest.mode.migrates:
+            return _failed(planned, str(exc), status="refused"), ()
         if report := guest.session.watcher.error():
             raise report from exc
         if not guest.domain.is_active():
@@ -156,6 +158,17 @@ def _measured(
         return _failed(planned, str(exc)), ()
     except BUGS as exc:
         return _failed(planned, explained_bug(exc, planned, store)), ()
+
+
+def _window(
+    guest: RunningGuest, planned: Planned, store: Store
+) -> tuple[Evidence, dict[str, float]]:
+    window, figures = _observe(guest, planned, store)
+    evidence = guest.mode.evidence(guest.session, guest.nic, window)
+    evidence.facts["payload_bytes"] = window.payload_bytes
+    if window.transactions is not None:
+        evidence.facts["transactions"] = window.transactions
+    return evidence, figures
 
 
 def explained_bug(bug: Exception, planned: Planned, store: Store) -> str:

@@ -57,6 +57,7 @@ def running_guest(session: Session, boot: Boot) -> Iterator[RunningGuest]:
             session.names.management,
             attachment.device,
             libvirt_version=session.libvirt.version,
+            migratable=session.migratable,
         )
         session.host.run(("rm", "-f", files.console_log))
         console = session.host.start(

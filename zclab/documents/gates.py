@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field
 from zclab.documents.strict import find, parse
 from zclab.documents.yaml import Document
 from zclab.model import (
+    BOTH_WAYS,
+    MIGRATE,
     TRANSACTIONS,
     Clock,
     Direction,
@@ -19,7 +21,7 @@ from zclab.model import (
     Value,
     WorkloadName,
 )
-from zclab.runs.results import METRICS, Dimensions
+from zclab.runs.results import METRICS, OF_MIGRATIONS, Dimensions
 
 GATES = Path(__file__).resolve().parents[2] / "gates"
 
@@ -46,12 +48,15 @@ def _of_transactions(metric: str) -> bool:
 def measured_in(metric: str) -> tuple[WorkloadName, ...]:
     """Return the workloads that have a metric."""
     streams: tuple[WorkloadName, ...] = ("TCP_STREAM", "UDP_STREAM")
-    if metric == "throughput_mbps":
-        return ("TCP_STREAM",)
-    if metric == "retransmissions":
-        return ("TCP_STREAM", "TCP_RR")
-    if metric in {"received_mbps", "sent_mbps"}:
-        return ("UDP_STREAM",)
+    named: dict[str, tuple[WorkloadName, ...]] = {
+        "throughput_mbps": ("TCP_STREAM",),
+        "retransmissions": ("TCP_STREAM", "TCP_RR", MIGRATE),
+        "received_mbps": ("UDP_STREAM",),
+        "sent_mbps": ("UDP_STREAM",),
+        **dict.fromkeys(OF_MIGRATIONS, (MIGRATE,)),
+    }
+    if metric in named:
+        return named[metric]
     if "per_kb" in metric or metric == "copied_bytes_per_payload_byte":
         return streams
     if _of_transactions(metric):
@@ -75,7 +80,7 @@ class Gate(Value):
 
     def contradictions(self) -> Iterator[Mistake]:
         """See Value."""
-        if self.workload in TRANSACTIONS and self.direction:
+        if self.workload in BOTH_WAYS and self.direction:
             yield ("direction",), f"{self.workload} goes both ways; leave direction out"
         elif self.direction and _of_transactions(self.metric):
             text = f"only {' and '.join(TRANSACTIONS)} have {self.metric}, and they go both ways"
@@ -91,7 +96,7 @@ class Gate(Value):
             (mode, workload, direction)
             for mode in get_args(ModeName)
             for workload in measured_in(self.metric)
-            for direction in ((None,) if workload in TRANSACTIONS else get_args(Direction))
+            for direction in ((None,) if workload in BOTH_WAYS else get_args(Direction))
             if self.mode in {None, mode}
             and self.workload in {None, workload}
             and self.direction in {None, direction}

@@ -18,8 +18,8 @@ from zclab.documents.labs import with_overrides
 from zclab.documents.strict import find, parse
 from zclab.documents.yaml import Document
 from zclab.model import (
+    BOTH_WAYS,
     DATAGRAMS,
-    TRANSACTIONS,
     Direction,
     Lab,
     Mistake,
@@ -78,7 +78,7 @@ class Cells(Value):
     def contradictions(self) -> Iterator[Mistake]:
         """See Value."""
         yield from repeated(self)
-        if self.workload in TRANSACTIONS and self.directions:
+        if self.workload in BOTH_WAYS and self.directions:
             yield ("directions",), f"{self.workload} goes both ways; leave directions out"
         largest = min(self.mtu) - UDP_HEADER_BYTES
         if self.workload in DATAGRAMS:

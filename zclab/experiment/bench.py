@@ -28,7 +28,7 @@ from zclab.options import check_range, user_path
 from zclab.progress import Progress
 from zclab.report.output import out
 from zclab.runs.plan import AMOUNTS, STARTS, Part, plan, select_modes, select_workloads
-from zclab.runs.results import Provenance, Results
+from zclab.runs.results import BAD, Provenance, Results
 from zclab.runs.resume import (
     PLAN_FILE,
     KernelOptions,
@@ -408,7 +408,7 @@ def _fail_where_bad(results: Results, trials: int) -> None:
 
 
 def _bad(results: Results) -> int:
-    return sum(trial.status != "ok" for trial in results.trials)
+    return sum(trial.status in BAD for trial in results.trials)
 
 
 def _check_numbers(options: Options) -> None:

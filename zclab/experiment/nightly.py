@@ -28,7 +28,7 @@ from zclab.report.markdown import summary
 from zclab.report.output import out
 from zclab.report.page import page
 from zclab.report.terminal import render_figures, render_verdict
-from zclab.runs.results import Results
+from zclab.runs.results import BAD, Results
 from zclab.runs.resume import KernelOptions, Plan
 from zclab.runs.store import RUNS, load, replace, write_value
 from zclab.virtualtime.lab import VirtualOptions
@@ -112,7 +112,7 @@ def nightly(
 
 
 def _incomplete(plan: Plan, results: Results) -> ZclabError | None:
-    bad = sum(trial.status != "ok" for trial in results.trials)
+    bad = sum(trial.status in BAD for trial in results.trials)
     bad += plan.trials - len(results.trials)
     if not bad:
         return None

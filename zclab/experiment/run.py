@@ -7,14 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypedDict
 
 from zclab.bench.execute import check_features, execute
 from zclab.bench.notices import with_notices
 from zclab.bench.provenance import seen_on_host
 from zclab.lab.artifacts import Artifacts
-from zclab.lab.lifecycle import console_of, opened, staying_up
+from zclab.lab.lifecycle import console_of, opened, opened_pair, second_console_of, staying_up
+from zclab.lab.pair import Pair
 from zclab.lab.session import Session
-from zclab.model import Lab, ModeName
+from zclab.model import MIGRATE, Lab, ModeName, Switch
 from zclab.progress import Progress
 from zclab.runs.plan import Part, Planned
 from zclab.runs.results import Provenance
@@ -24,18 +26,29 @@ from zclab.virtualtime.lab import VirtualLab, VirtualOptions
 from zclab.virtualtime.trials import run_trials
 
 
+class _Settings(TypedDict):
+    """How a part's lab is opened."""
+
+    keep: bool
+    mtu: int
+    offloads: Switch
+    force: bool
+    progress: Progress
+
+
 @contextmanager
 def lab_for(
     lab: Lab, artifacts: Artifacts, store: RunDirectory, *, keep: bool, progress: Progress
 ) -> Iterator[None]:
     """Have a lab up; what its console showed is in ``store`` also where it did not come up."""
-    console = console_of(lab)
+    consoles = {"host-console": console_of(lab), "second-host-console": second_console_of(lab)}
     try:
         with staying_up(lab, artifacts, keep=keep, progress=progress):
             yield
     finally:
-        if console and console.exists():
-            store.add_log("host-console", console.read_text(errors="replace"))
+        for name, console in consoles.items():
+            if console and console.exists():
+                store.add_log(name, console.read_text(errors="replace"))
 
 
 def run(
@@ -47,21 +60,33 @@ def run(
     progress: Progress,
 ) -> None:
     """Execute boots in a lab that is up; the results are in ``store`` also on failure."""
-    with opened(
-        part.lab,
-        artifacts,
-        keep=True,
-        mtu=part.mtu,
-        offloads=part.offloads,
-        force=force,
-        progress=progress,
-    ) as session:
+    with _opened(part, artifacts, force=force, progress=progress) as (session, pair):
         store.set_provenance(made_with(seen_on_host(session), artifacts, part.lab))
         try:
-            execute(session, part.boots, store, progress)
+            execute(session, part.boots, store, progress, pair=pair)
         finally:
             _keep_notices(session, store)
             _keep_guest_console(session, store)
+
+
+@contextmanager
+def _opened(
+    part: Part, artifacts: Artifacts, *, force: bool, progress: Progress
+) -> Iterator[tuple[Session, Pair | None]]:
+    """Open a part's lab; both of its hosts where any of its trials needs the second one."""
+    settings: _Settings = {
+        "keep": True,
+        "mtu": part.mtu,
+        "offloads": part.offloads,
+        "force": force,
+        "progress": progress,
+    }
+    if any(planned.workload.name == MIGRATE for boot in part.boots for planned in boot.trials):
+        with opened_pair(part.lab, artifacts, **settings) as pair:
+            yield pair.first.session, pair
+    else:
+        with opened(part.lab, artifacts, **settings) as session:
+            yield session, None
 
 
 def run_virtual(

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import libvirt
 
-from zclab.errors import CommandError, DomainError
+from zclab.errors import CommandError, DomainError, MigrationError
+from zclab.host.migration import MigrationStatistics, migration_statistics, with_device
 from zclab.model import Guest
 from zclab.runner import wait_until
 
@@ -60,11 +61,13 @@ def domain_xml(
     device: ET.Element,
     *,
     libvirt_version: Version,
+    migratable: bool = False,
 ) -> str:
     """Render a domain whose interface under test is ``device`` (``<interface>`` or ``<hostdev>``).
 
     The type is always ``kvm``: libvirt opens vhost-net for no other. An older libvirt than ITCO
-    refuses that watchdog, and leaves it as QEMU has it: unable to reset the guest.
+    refuses that watchdog, and leaves it as QEMU has it: unable to reset the guest. ``migratable``
+    has the guest's CPU do without what QEMU cannot take to another host.
     """
     domain = ET.Element("domain", type="kvm")
     _add(domain, "name", name)
@@ -75,11 +78,15 @@ def domain_xml(
     _add(os, "kernel", files.kernel)
     _add(os, "initrd", files.initrd)
     cmdline = "console=ttyS0 loglevel=5 printk.time=1 panic=-1"
+    if migratable:
+        # Two hosts' TSCs are not one: on another host the guest would say that its own has jumped,
+        # which fails a trial. Its clock is KVM's.
+        cmdline += " tsc=nowatchdog"
     _add(os, "cmdline", f"{cmdline} zclab.mgmt={management.mac},{management.address}")
     features = _add(domain, "features")
     _add(features, "acpi")
     _add(features, "apic")
-    _add(domain, "cpu", mode="host-passthrough", migratable="off")
+    _add(domain, "cpu", mode="host-passthrough", migratable="on" if migratable else "off")
     # As virt-install has it. A guest that leaves its HPET running wakes QEMU's main loop at every
     # tick, for 28,000 instructions; whether one does depends on how its boot went.
     clock = _add(domain, "clock", offset="utc")
@@ -189,6 +196,12 @@ class Libvirt:
         except libvirt.libvirtError as exc:
             raise DomainError(f"guest {name} did not start: {exc}") from exc
 
+    def find(self, name: str) -> Domain | None:
+        """Return the running domain of a name, None where there is none."""
+        for domain in self._running((name,)):
+            return Domain(domain)
+        return None
+
     def destroy_leftovers(self, names: Collection[str]) -> list[str]:
         """Destroy those of the domains ``names`` that an earlier run left; return their names."""
         found = self._running(names)
@@ -242,6 +255,54 @@ class Domain:
             )
         except (libvirt.libvirtError, CommandError):
             self.destroy()
+
+    def migrate(
+        self, libvirt_uri: str, migrate_uri: str, *, device: ET.Element, post_copy: bool = False
+    ) -> None:
+        """Move the guest to another host while it runs; it is found there by the same name.
+
+        libvirtd of this host reaches that one's by ``libvirt_uri``, and memory is sent to
+        ``migrate_uri``. There the guest's interface of the same address is ``device``. Raises
+        MigrationError with libvirt's own words where it refuses or does not get there; the guest
+        goes on here then.
+        """
+        flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
+        if post_copy:
+            flags |= libvirt.VIR_MIGRATE_POSTCOPY
+        try:
+            xml = self._domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE)
+            parameters = {
+                libvirt.VIR_MIGRATE_PARAM_URI: migrate_uri,
+                libvirt.VIR_MIGRATE_PARAM_DEST_XML: with_device(xml, device),
+            }
+            self._domain.migrateToURI3(libvirt_uri, parameters, flags)
+        except libvirt.libvirtError as exc:
+            raise MigrationError(f"guest {self.name} was not migrated: {exc}") from exc
+
+    def cancel_migration(self) -> bool:
+        """Stop a migration that is under way; tell whether there was one to stop."""
+        try:
+            self._domain.abortJob()
+        except libvirt.libvirtError as exc:
+            if exc.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+                return False
+            raise DomainError(f"guest {self.name}: libvirt does not cancel: {exc}") from exc
+        return True
+
+    def limit_migration(self, mib_per_s: int) -> None:
+        """Have a migration, now or later, send no more than so much in a second."""
+        try:
+            self._domain.migrateSetMaxSpeed(mib_per_s)
+        except libvirt.libvirtError as exc:
+            raise DomainError(f"guest {self.name}: no limit for a migration: {exc}") from exc
+
+    def migration(self) -> MigrationStatistics | None:
+        """Return what QEMU says of a migration that has ended here; None where it says nothing."""
+        try:
+            found = self._domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+        except libvirt.libvirtError as exc:
+            raise DomainError(f"guest {self.name}: no figures of its migration: {exc}") from exc
+        return migration_statistics(found)
 
     def destroy(self) -> None:
         """Pull the plug."""

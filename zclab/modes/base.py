@@ -94,9 +94,14 @@ class Evidence:
 
 
 class Mode(Protocol):
-    """One way to back the guest's NIC."""
+    """One way to back the guest's NIC.
+
+    ``migrates`` says whether a guest can be taken to another host; where not, that libvirt refuses
+    to is what a trial of it finds.
+    """
 
     name: ModeName
+    migrates: bool
 
     def attach(self, session: Session) -> AbstractContextManager[Attachment]:
         """Make the NIC ready for a guest; everything is undone at the end, also on failure."""

@@ -22,6 +22,7 @@ class Passthrough:
     """The ceiling: no software of the host is in the data path."""
 
     name: ModeName = "passthrough"
+    migrates = False
 
     @contextmanager
     def attach(self, session: Session) -> Iterator[Attachment]:

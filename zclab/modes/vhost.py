@@ -19,6 +19,7 @@ class Vhost:
     """The baseline: libvirt makes the macvtap and takes it away again."""
 
     name: ModeName = "vhost"
+    migrates = True
 
     @contextmanager
     def attach(self, session: Session) -> Iterator[Attachment]:

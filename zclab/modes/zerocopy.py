@@ -35,6 +35,7 @@ class Zerocopy:
     """Transmit without copying the payload, and receive so where the NIC's driver can."""
 
     name: ModeName = "zerocopy"
+    migrates = True
 
     @contextmanager
     def attach(self, session: Session) -> Iterator[Attachment]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from zclab.judge.cells import Cell
-from zclab.model import ModeName
+from zclab.model import MIGRATE, ModeName
 from zclab.runs.results import Trial
+from zclab.units import format_bytes
 
 _PERCENT = 100
 
@@ -18,7 +19,41 @@ def sentences(cells: Sequence[Cell]) -> dict[str, str]:
         for result in cell.modes:
             told = [trial for trial in result.trials if trial.evidence]
             trials.setdefault(result.mode, []).extend(told)
-    return {mode: _SENTENCES[mode](told) for mode, told in trials.items() if told}
+    return {mode: _sentence(mode, told) for mode, told in trials.items() if told}
+
+
+def _sentence(mode: ModeName, trials: Sequence[Trial]) -> str:
+    """Return what all trials of a mode say, those that migrated a guest apart."""
+    moved = [trial for trial in trials if trial.workload == MIGRATE]
+    stayed = [trial for trial in trials if trial.workload != MIGRATE]
+    told = [_SENTENCES[mode](stayed)] if stayed else []
+    return "; ".join((*told, *([_migrations(moved)] if moved else [])))
+
+
+def _migrations(trials: Sequence[Trial]) -> str:
+    """Say what QEMU and the hosts said of migrations, each way."""
+    ways = [(trial, way) for trial in trials for way in ("there", "back")]
+
+    def all_of(name: str) -> str:
+        return _values([trial.evidence.get(f"{way}_{name}") for trial, way in ways])
+
+    echoed = sum(_number(trial, "payload_bytes") for trial in trials)
+    answered = sum(_number(trial, "transactions") for trial in trials)
+    parts = [
+        f"{len(ways)} migrations, each to a link of kind {'/'.join(dict.fromkeys(_links(ways)))}",
+        f"{format_bytes(echoed)} of a stream and {answered:,.0f} transactions came back whole",
+        f"QEMU's downtime {all_of('downtime_ms')} ms",
+        f"{all_of('pages')} pages in {all_of('passes')} passes",
+        f"{all_of('pinned_pages')} pages left pinned",
+    ]
+    if any("there_zerocopy_ms" in trial.evidence for trial in trials):
+        parts.append(f"zero-copying again after {all_of('zerocopy_ms')} ms")
+    return "; ".join(parts)
+
+
+def _links(ways: Sequence[tuple[Trial, str]]) -> Iterator[str]:
+    for trial, way in ways:
+        yield str(trial.evidence.get(f"{way}_link") or "?")
 
 
 def counters(cells: Sequence[Cell]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from zclab.judge.verdicts import Judged
 from zclab.outside import printable
 from zclab.report import words
-from zclab.runs.results import METRICS, Trial
+from zclab.runs.results import BAD, METRICS, Trial
 
 
 def junit(
@@ -25,7 +25,7 @@ def junit(
     for one in judged:
         suite.add_testcase(_case(one))
     for trial in trials:
-        if trial.status != "ok":
+        if trial.status in (*BAD, "refused"):
             suite.add_testcase(_invalid(trial))
     if problem and not suite.failures + suite.errors:
         case = TestCase(name="all of it", classname="run")
@@ -41,7 +41,8 @@ def junit(
 def _invalid(trial: Trial) -> TestCase:
     where = f"{words.cell_name(trial)}, {words.conditions(trial)}"
     case = TestCase(name=f"{trial.mode}: trial {trial.boot}", classname=printable(where))
-    case.result = [Error(printable(f"{trial.status}: {trial.reason or 'no reason given'}"))]
+    told = printable(f"{trial.status}: {trial.reason or 'no reason given'}")
+    case.result = [Error(told) if trial.status in BAD else Skipped(told)]
     return case
 
 

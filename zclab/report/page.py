@@ -23,7 +23,7 @@ from zclab.report.evidence import counters, sentences
 from zclab.report.figures import Chart, Shown, figures
 from zclab.report.overview import overview
 from zclab.report.words import COLUMNS, MARKS, number
-from zclab.runs.results import METRICS, Dimensions, Metric, Results
+from zclab.runs.results import BAD, METRICS, Dimensions, Metric, Results
 
 CONSOLE_LINES = 25
 
@@ -80,7 +80,7 @@ def page(
         for units in result.figures.values()
     ]
     lead, baseline_name = (comparison, against) if comparison else (judged, baseline)
-    failed = any(trial.status != "ok" for trial in results.trials)
+    failed = any(trial.status in BAD for trial in results.trials)
     return template("page.html.j2").render(
         run=results.run,
         provenance=results.provenance,

@@ -21,6 +21,7 @@ COLUMNS: dict[WorkloadName, tuple[str, str, str]] = {
     "TCP_RR": ("transactions_per_s", "service_demand_us_per_transaction", "latency_p99_us"),
     "UDP_STREAM": ("received_mbps", "service_demand_us_per_kb", COPIED),
     "UDP_RR": ("transactions_per_s", "service_demand_us_per_transaction", "latency_p99_us"),
+    "MIGRATE": ("migration_gap_ms", "migration_s", "migration_after_mbps"),
 }
 
 MARKS: dict[Verdict, str] = {

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from zclab.errors import ConfigError
 from zclab.model import (
     DATAGRAMS,
+    MIGRATE,
     TRANSACTIONS,
     Direction,
     Lab,
@@ -33,12 +34,14 @@ DIRECTIONS: dict[WorkloadName, tuple[Direction | None, ...]] = {
     "TCP_RR": (None,),
     "UDP_STREAM": ("rx", "tx"),
     "UDP_RR": (None,),
+    MIGRATE: (None,),
 }
 DEFAULT_MESSAGE_BYTES: dict[WorkloadName, int] = {
     "TCP_STREAM": 16384,
     "TCP_RR": 1,
     "UDP_STREAM": 1472,
     "UDP_RR": 1,
+    MIGRATE: 65536,
 }
 AMOUNTS: dict[WorkloadName, int] = {"TCP_STREAM": 128 * MIB, "TCP_RR": 4000, "UDP_RR": 4000}
 """What trials in virtual time move, in bytes or transactions: there, more only takes longer.
@@ -60,6 +63,9 @@ STARTS = 8
 """How many slightly different starts a figure in virtual time is the mean of."""
 TRIAL_S = 6.0
 """What a trial takes beside its duration: its CPU snapshots, its copy pass, its setup."""
+MIGRATION_S = 20.0
+"""What a migration takes between emulated hosts, about: a trial has two, and three times its
+duration."""
 
 
 class Planned(Value):
@@ -137,6 +143,8 @@ def select_workloads(
 ) -> tuple[Workload, ...]:
     """Return each workload of these names, directions, sizes and streams; those not given are all.
 
+    Without names these are netperf's: MIGRATE needs a second host, and is only run if it is named.
+
     Those that ``amounts`` names go by what they move, streams in no more than MOST_MESSAGES, the
     others by ``duration_s``.
 
@@ -159,7 +167,7 @@ def select_workloads(
             warm_up_s=warm_up_s,
         )
         for name in DIRECTIONS
-        if not names or name in names
+        if name in names or (not names and name != MIGRATE)
         for direction in DIRECTIONS[name]
         if not directions or direction in directions or (direction is None and name in names)
         for size in sizes or (DEFAULT_MESSAGE_BYTES[name],)
@@ -193,6 +201,8 @@ def plan(
         whose = f", which {lab.emulator.nic} takes" if lab.emulator else ""
         raise ConfigError(f"--mtu: found {mtu}, allowed: {MTUS[0]} to {largest}{whose}")
     for workload in workloads:
+        if workload.name == MIGRATE:
+            _check_migrates(lab, workload)
         if workload.name in DATAGRAMS and workload.message_bytes + UDP_HEADER_BYTES > mtu:
             raise ConfigError(
                 f"--message-bytes: {workload.message_bytes}: a datagram that fits in an MTU of "
@@ -231,11 +241,28 @@ def plan(
     return boots
 
 
+def _check_migrates(lab: Lab, workload: Workload) -> None:
+    """Raise ConfigError where a lab has nowhere to migrate to, or the workload is not itself."""
+    if lab.second is None:
+        raise ConfigError(
+            f"--workload {MIGRATE}: lab '{lab.name}' has one host; `--lab=pair` has two"
+        )
+    for option, value, allowed in (
+        ("--streams", workload.streams, 1),
+        ("--warm-up", workload.warm_up_s, 0),
+        ("--message-bytes", workload.message_bytes, DEFAULT_MESSAGE_BYTES[MIGRATE]),
+    ):
+        if value != allowed:
+            raise ConfigError(f"{option}: found {value}, allowed with {MIGRATE}: {allowed}")
+
+
 def estimate_s(boots: Sequence[Boot], *, boot_s: float = BOOT_S) -> float:
     """Return about how long the boots take, in seconds, once the lab is up."""
     trials = [trial for boot in boots for trial in boot.trials]
     measured = (trial.workload.duration_s + trial.workload.warm_up_s for trial in trials)
-    return len(boots) * boot_s + sum(measured) + len(trials) * TRIAL_S
+    moved = [trial for trial in trials if trial.workload.name == MIGRATE]
+    moving = sum(2 * (MIGRATION_S + trial.workload.duration_s) for trial in moved)
+    return len(boots) * boot_s + sum(measured) + moving + len(trials) * TRIAL_S
 
 
 def virtual_estimate_s(boots: Sequence[Boot], jobs: int) -> float:

@@ -22,7 +22,12 @@ from zclab.model import (
 )
 from zclab.outside import Shown
 
-Status = Literal["ok", "invalid", "failed"]
+Status = Literal["ok", "refused", "invalid", "failed"]
+"""How a trial ended. ``refused``: the mode cannot do it, as the reason says, and that is a result.
+"""
+
+BAD: tuple[Status, ...] = ("invalid", "failed")
+"""The ends of trials that are no result."""
 
 LARGEST = 1e30
 """Of a figure. Its square, and that of the inverse of the smallest, is a number, too."""
@@ -117,6 +122,23 @@ class Metric(Value):
     better: Literal["higher", "lower"]
 
 
+_MIGRATION = (
+    Metric(name="migration_gap_ms", title="longest gap", unit="ms", better="lower"),
+    Metric(name="migration_downtime_ms", title="QEMU's downtime", unit="ms", better="lower"),
+    Metric(name="migration_s", title="migration", unit="s", better="lower"),
+    Metric(name="migration_pages", title="pages sent", unit="pages", better="lower"),
+    Metric(name="migration_pages_again", title="sent again", unit="pages", better="lower"),
+    Metric(name="migration_before_mbps", title="before", unit="Mb/s", better="higher"),
+    Metric(name="migration_during_mbps", title="meanwhile", unit="Mb/s", better="higher"),
+    Metric(name="migration_after_mbps", title="after", unit="Mb/s", better="higher"),
+    Metric(name="migration_zerocopy_ms", title="zero-copy after", unit="ms", better="lower"),
+    Metric(name="migration_pinned_pages", title="left pinned", unit="pages", better="lower"),
+)
+OF_MIGRATIONS = tuple(metric.name for metric in _MIGRATION)
+"""What only migrations have. ``gap`` is the longest time between two transactions, ``zerocopy`` the
+time from the first transaction on the new host until it sends without copying, ``pinned`` what the
+old host keeps of the guest's memory."""
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -137,6 +159,7 @@ METRICS: Mapping[str, Metric] = {
             better="lower",
         ),
         Metric(name="copied_bytes_per_payload_byte", title="copied", unit="B/B", better="lower"),
+        *_MIGRATION,
         *(
             Metric(name=f"cpu_{role}_s", title=f"{role} CPU", unit="s", better="lower")
             for role in (*COMPONENTS, "idle")

@@ -14,6 +14,7 @@ from zclab.bench.guest import RunningGuest
 from zclab.errors import CommandError, LabError, TrialError
 from zclab.host.netperf import NetperfResult
 from zclab.judge.simulated import STREAM
+from zclab.lab.pair import Pair
 from zclab.lab.session import Session
 from zclab.lab.watch import Watcher
 from zclab.model import Workload
@@ -101,7 +102,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, *, before: str, during: str) -> Tr
     watcher = Watcher(abort=lambda: None)
     console = watcher.sink("guest in mode vhost")
 
-    def talking(_guest: RunningGuest, planned: Planned, _store: Store) -> object:
+    def talking(
+        _guest: RunningGuest, planned: Planned, _store: Store, _pair: Pair | None
+    ) -> object:
         console(during)
         trial = Trial(**dict(planned.dimensions), status="ok", evidence={"host_link": "mp"})
         return trial, samples(planned.dimensions, {"throughput_mbps": 900.0})

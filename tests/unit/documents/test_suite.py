@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,6 +13,7 @@ from zclab.documents.labs import load_lab
 from zclab.documents.suites import SUITES, Cells, Suite, expand, listed, load_suite
 from zclab.errors import ConfigError
 from zclab.experiment.bench import Options, planned_suite, show, virtual_options
+from zclab.model import WorkloadName
 from zclab.runs.plan import AMOUNTS, Part, estimate_s, virtual_estimate_s
 
 LAB = load_lab("emulated").model_copy(update={"clock": "wall"})
@@ -181,7 +183,7 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
     assert mistakes(tmp_path, text) == [
         "1: modes[1]: found 'zerocpy', allowed: passthrough, vhost, zerocopy",
         "2: repetitions: found 0, allowed: an integer from 1 to 1000",
-        "5: cells[0].workload: found 'TCP_STREM', allowed: TCP_STREAM, TCP_RR, UDP_STREAM, UDP_RR",
+        f"5: cells[0].workload: found 'TCP_STREM', allowed: {', '.join(get_args(WorkloadName))}",
         f"7: cells[1].direction: unknown key, did you mean 'directions'?; allowed keys: {keys}",
         "8: cells[1].offloads[0]: found 'maybe', allowed: on, off",
     ]

@@ -7,7 +7,8 @@ from types import FrameType
 
 import pytest
 
-from zclab.host import domain
+from zclab.errors import ParseError
+from zclab.host import domain, migration
 from zclab.model import Guest
 
 FILES = domain.GuestFiles(
@@ -165,3 +166,79 @@ def test_the_links_of_a_guest_are_those_that_libvirt_made_for_it() -> None:
         assert connection.links_of(("zclab-3b00-zerocopy", "other")) == {"mp3b00"}
     finally:
         connection.close()
+
+
+def test_a_guest_that_may_be_migrated_has_a_cpu_that_qemu_can_take_along() -> None:
+    device = domain.macvtap_interface(netdev="eth0", mac=MAC, queue_size=256)
+    guests = [
+        ET.fromstring(
+            domain.domain_xml(
+                "zclab-x",
+                Guest(),
+                FILES,
+                MANAGEMENT,
+                device,
+                libvirt_version=(11, 3, 0),
+                migratable=migratable,
+            )
+        )
+        for migratable in (False, True)
+    ]
+
+    assert [guest.find("cpu").get("migratable") for guest in guests] == ["off", "on"]
+    watched = ["tsc=nowatchdog" in (guest.findtext("os/cmdline") or "") for guest in guests]
+    assert watched == [False, True], "a trial fails where a guest's TSC jumps, and it does there"
+
+
+LIVE = """\
+<domain type='kvm'><name>zclab-x</name><devices>
+  <interface type='direct'><mac address='52:54:00:7a:63:01'/><source dev='eth2' mode='passthrough'/>
+    <target dev='macvtap0'/><address type='pci' bus='0x01'/></interface>
+  <interface type='bridge'><mac address='52:54:00:7a:63:f0'/><source bridge='zclab0'/></interface>
+</devices></domain>
+"""
+
+
+def test_on_another_host_a_guest_has_its_interface_there_in_the_same_slot() -> None:
+    """Its PCI address is part of what QEMU sends: another one would be another machine."""
+    there = domain.existing_tap_interface(name="mp0", mac=MAC, queue_size=256)
+
+    moved = ET.fromstring(migration.with_device(LIVE, there))
+
+    first, second = moved.iter("interface")
+    assert [(first.get("type"), first.find("target").get("dev")), second.get("type")] == [
+        ("ethernet", "mp0"),
+        "bridge",
+    ]
+    assert first.find("address").attrib == {"type": "pci", "bus": "0x01"}
+    assert there.find("address") is None, "the device of the mode stays as it is"
+
+
+def test_a_device_that_is_no_interface_is_left_to_libvirt_to_refuse() -> None:
+    assert migration.with_device(LIVE, domain.pci_hostdev("0000:01:00.0")) == LIVE
+
+
+JOB: dict[str, object] = {
+    "type": 3,
+    "time_elapsed": 18446,
+    "downtime": 760,
+    "memory_total": 268435456,
+    "memory_constant": 60000,
+    "memory_normal": 5731,
+    "memory_iteration": 3,
+}
+
+
+def test_pages_beyond_the_guests_memory_were_sent_again() -> None:
+    assert migration.migration_statistics(JOB) == migration.MigrationStatistics(
+        downtime_ms=760, total_ms=18446, pages=65731, pages_again=195, passes=3
+    )
+
+
+def test_statistics_of_no_migration_are_none() -> None:
+    assert migration.migration_statistics({"type": 0}) is None
+
+
+def test_statistics_that_are_no_numbers_are_an_error() -> None:
+    with pytest.raises(ParseError, match="memory_normal: found 'many'"):
+        migration.migration_statistics({**JOB, "memory_normal": "many"})

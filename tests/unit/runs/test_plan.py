@@ -123,7 +123,7 @@ def test_an_unknown_workload_is_named_with_what_is_allowed() -> None:
         select_workloads(names=["TCP_STREAM", "TCP_MAERTS"])
 
     assert str(caught.value) == (
-        "--workload: unknown: TCP_MAERTS; allowed: TCP_STREAM, TCP_RR, UDP_STREAM, UDP_RR"
+        "--workload: unknown: TCP_MAERTS; allowed: TCP_STREAM, TCP_RR, UDP_STREAM, UDP_RR, MIGRATE"
     )
 
 

@@ -152,7 +152,8 @@ def test_all_mistakes_of_a_file_are_told_with_their_key_paths(tmp_path: Path) ->
         load(run.path)
 
     lines = str(caught.value).splitlines()
-    assert f"{file}: trials[0].status: should be 'ok', 'invalid' or 'failed', not 'fine'" in lines
+    allowed = "'ok', 'refused', 'invalid' or 'failed'"
+    assert f"{file}: trials[0].status: should be {allowed}, not 'fine'" in lines
     assert f"{file}: trials[0].boot: should be a valid integer, not '0'" in lines
     assert any(line.startswith(f"{file}: trials[0].surprise: Extra inputs") for line in lines)
     assert len(lines) == 3
