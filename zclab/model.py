@@ -29,8 +29,8 @@ COPY_BYTES: tuple[CopyBytes, ...] = get_args(CopyBytes)
 """How many bytes a copying instruction moves: ``rep movsq``, or ``rep movsb`` with ERMS."""
 
 ModeName = Literal["passthrough", "vhost", "zerocopy"]
-WorkloadName = Literal["TCP_STREAM", "TCP_RR", "UDP_STREAM", "UDP_RR", "MIGRATE"]
-TRANSACTIONS: tuple[WorkloadName, ...] = ("TCP_RR", "UDP_RR")
+WorkloadName = Literal["TCP_STREAM", "TCP_RR", "TCP_RR_LOADED", "UDP_STREAM", "UDP_RR", "MIGRATE"]
+TRANSACTIONS: tuple[WorkloadName, ...] = ("TCP_RR", "TCP_RR_LOADED", "UDP_RR")
 """The workloads that are requests with a response each; the other ones are streams."""
 DATAGRAMS: tuple[WorkloadName, ...] = ("UDP_STREAM", "UDP_RR")
 """Those whose messages are datagrams, which have to fit in a frame."""
@@ -427,10 +427,11 @@ class Workload(Value):
     """A netperf test with its parameters, or MIGRATE.
 
     ``direction`` is ``rx`` (peer to guest) or ``tx`` (guest to peer); transactions go both ways,
-    so they have none. It goes by its duration or, given ``amount``, by what it moves: payload
-    bytes of a stream, transactions otherwise. ``streams`` of them run side by side and share the
-    amount. For ``warm_up_s`` seconds before, it runs without being measured. MIGRATE's duration is
-    that of its traffic before, between and after the migrations, each.
+    so they have none. TCP_RR_LOADED is TCP_RR beside a TCP_STREAM that the guest sends. It goes
+    by its duration or, given ``amount``, by what it moves: payload bytes of a stream,
+    transactions otherwise. ``streams`` of them run side by side and share the amount. For
+    ``warm_up_s`` seconds before, it runs without being measured. MIGRATE's duration is that of its
+    traffic before, between and after the migrations, each.
     """
 
     name: WorkloadName

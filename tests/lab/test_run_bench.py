@@ -13,7 +13,7 @@ from zclab.lab.access import Access
 from zclab.lab.artifacts import Artifacts
 from zclab.lab.names import names_of
 from zclab.lab.session import connect_libvirt
-from zclab.model import Lab, ModeName
+from zclab.model import TRANSACTIONS, Lab, ModeName
 from zclab.progress import silent
 from zclab.report.markdown import markdown
 from zclab.runs.plan import select_workloads
@@ -66,16 +66,25 @@ def test_every_trial_of_every_mode_is_valid(results: Results) -> None:
 
 def test_evidence_has_no_counter_that_does_not_apply(results: Results) -> None:
     for one in results.trials:
-        counts = {"payload_bytes", *(["transactions"] if one.workload.endswith("_RR") else [])}
+        counts = {"payload_bytes", *(["transactions"] if one.workload in TRANSACTIONS else [])}
         assert {"payload_bytes", "transactions"} & one.evidence.keys() == counts
 
 
 def test_transactions_have_percentiles_whatever_carries_them(results: Results) -> None:
-    for workload in ("TCP_RR", "UDP_RR"):
+    for workload in TRANSACTIONS:
         answered = trial(results, "vhost", workload)
 
         p50, p99 = (figure(results, answered, f"latency_{name}_us") for name in ("p50", "p99"))
         assert 0 < p50 <= p99
+
+
+def test_transactions_under_load_have_a_stream_beside_them(results: Results) -> None:
+    for mode in ALL_MODES:
+        loaded = trial(results, mode, "TCP_RR_LOADED")
+
+        beside = figure(results, loaded, "beside_mbps")
+        payload = figure(results, loaded, "transactions_per_s") * 8 / 1e6
+        assert beside > 100 * payload
 
 
 def test_zerocopy_zero_copies_what_the_guest_sends(results: Results) -> None:

@@ -220,6 +220,9 @@ def _observe(
         else {"payload_bytes": result.payload_bytes}
     )
     figures = {**result.figures, **use.figures(**moved)}
+    if workload.name == "TCP_RR_LOADED":
+        received = peer_after["rx_bytes"] - peer["rx_bytes"]
+        figures["beside_mbps"] = received * 8 / 1e6 / result.elapsed_s
     roles = cpu.thread_roles(after, guest.roles)
     seen, nic_writes = _count_copies(guest, planned, roles, figures)
     way = {"rx": ("tx_bytes",), "tx": ("rx_bytes",), None: ("rx_bytes", "tx_bytes")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -41,22 +41,25 @@ Place = tuple[ModeName, WorkloadName, Direction | None]
 Floor = Annotated[float, Field(ge=0, description="a number in the metric's unit, 0 or more")]
 
 
+_MEASURED_IN: Mapping[str, tuple[WorkloadName, ...]] = {
+    "throughput_mbps": ("TCP_STREAM",),
+    "retransmissions": ("TCP_STREAM", "TCP_RR", "TCP_RR_LOADED", MIGRATE),
+    "beside_mbps": ("TCP_RR_LOADED",),
+    "received_mbps": ("UDP_STREAM",),
+    "sent_mbps": ("UDP_STREAM",),
+    **dict.fromkeys(OF_MIGRATIONS, (MIGRATE,)),
+}
+
+
 def _of_transactions(metric: str) -> bool:
-    return "transaction" in metric or metric.startswith("latency_")
+    return "transaction" in metric or metric.startswith("latency_") or metric == "beside_mbps"
 
 
 def measured_in(metric: str) -> tuple[WorkloadName, ...]:
     """Return the workloads that have a metric."""
     streams: tuple[WorkloadName, ...] = ("TCP_STREAM", "UDP_STREAM")
-    named: dict[str, tuple[WorkloadName, ...]] = {
-        "throughput_mbps": ("TCP_STREAM",),
-        "retransmissions": ("TCP_STREAM", "TCP_RR", MIGRATE),
-        "received_mbps": ("UDP_STREAM",),
-        "sent_mbps": ("UDP_STREAM",),
-        **dict.fromkeys(OF_MIGRATIONS, (MIGRATE,)),
-    }
-    if metric in named:
-        return named[metric]
+    if metric in _MEASURED_IN:
+        return _MEASURED_IN[metric]
     if "per_kb" in metric or metric == "copied_bytes_per_payload_byte":
         return streams
     if _of_transactions(metric):
@@ -83,7 +86,7 @@ class Gate(Value):
         if self.workload in BOTH_WAYS and self.direction:
             yield ("direction",), f"{self.workload} goes both ways; leave direction out"
         elif self.direction and _of_transactions(self.metric):
-            text = f"only {' and '.join(TRANSACTIONS)} have {self.metric}, and they go both ways"
+            text = f"only {', '.join(TRANSACTIONS)} have {self.metric}, and they go both ways"
             yield ("direction",), f"{text}; leave direction out"
         if self.workload and self.workload not in measured_in(self.metric):
             text = f"{self.workload} has no {self.metric}; allowed with it: "

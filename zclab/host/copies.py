@@ -81,6 +81,7 @@ PROBES = (
 HEADER_BYTES: Mapping[WorkloadName, int] = {
     "TCP_STREAM": 66,
     "TCP_RR": 66,
+    "TCP_RR_LOADED": 66,
     "UDP_STREAM": 42,
     "UDP_RR": 42,
 }

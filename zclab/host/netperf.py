@@ -26,6 +26,11 @@ _LATENCY = {
     "latency_p90_us": "P90_LATENCY",
     "latency_p99_us": "P99_LATENCY",
 }
+_TCP_TRANSACTIONS = {
+    "transactions_per_s": "TRANSACTION_RATE",
+    **_LATENCY,
+    "retransmissions": "LOCAL_TRANSPORT_RETRANS",
+}
 # Metric name to selector. UDP_STREAM's THROUGHPUT would be either side's, depending on version
 # and direction: the two explicit selectors leave no doubt.
 _FIGURES: Mapping[WorkloadName, Mapping[str, str]] = {
@@ -33,11 +38,8 @@ _FIGURES: Mapping[WorkloadName, Mapping[str, str]] = {
         "throughput_mbps": "THROUGHPUT",
         "retransmissions": "LOCAL_TRANSPORT_RETRANS",
     },
-    "TCP_RR": {
-        "transactions_per_s": "TRANSACTION_RATE",
-        **_LATENCY,
-        "retransmissions": "LOCAL_TRANSPORT_RETRANS",
-    },
+    "TCP_RR": _TCP_TRANSACTIONS,
+    "TCP_RR_LOADED": _TCP_TRANSACTIONS,
     "UDP_STREAM": {
         "received_mbps": "REMOTE_RECV_THROUGHPUT",
         "sent_mbps": "LOCAL_SEND_THROUGHPUT",
@@ -76,6 +78,20 @@ done
 rm -r "$folder"
 exit $status
 """
+_LOADED = """
+"$0" -4 -H "$1" -p "$2" -t TCP_MAERTS -l 0 -- -m 16384 -M 16384 > /dev/null 2>&1 &
+stream=$!
+shift 2
+"$@"
+status=$?
+if ! kill "$stream"; then
+    echo "the stream ended before the transactions" >&2
+    status=1
+fi
+wait "$stream"
+exit $status
+"""
+"""TCP_MAERTS has the other side send; its duration of 0 is for ever."""
 _STREAM = re.compile(r"^stream \d+\n", re.MULTILINE)
 
 
@@ -112,7 +128,7 @@ def netperf_argv(
     It ends after the workload's duration, rounded up to a whole second, or, given an ``amount``
     here or in the workload, when at least so many bytes have been sent, or transactions made, by
     all streams together. UDP_STREAM always goes by its duration, for its receiver would wait for
-    lost bytes for ever.
+    lost bytes for ever. The stream beside a TCP_RR_LOADED begins before it and is ended after it.
     """
     # netperf cuts a fraction off, and takes a duration of 0 for "for ever".
     limit = math.ceil(workload.duration_s)
@@ -124,7 +140,7 @@ def netperf_argv(
     match workload.name:
         case "TCP_STREAM":
             options = ("-m", size, "-M", size)
-        case "TCP_RR":
+        case "TCP_RR" | "TCP_RR_LOADED":
             options = ("-r", f"{size},{size}")
         case "UDP_STREAM":
             # Without -R 1 netperf sets SO_DONTROUTE and only reaches its own subnet.
@@ -134,9 +150,11 @@ def netperf_argv(
     selectors = ",".join((*_COMMON, *_FIGURES[workload.name].values()))
     argv = (
         *("netperf", "-4", "-P", "0", "-H", target, "-p", str(port)),
-        *("-t", workload.name, "-l", str(limit), "-f", "m"),
+        *("-t", workload.name.removesuffix("_LOADED"), "-l", str(limit), "-f", "m"),
         *("--", *options, "-k", selectors),
     )
+    if workload.name == "TCP_RR_LOADED":
+        argv = ("sh", "-c", _LOADED, "netperf", target, str(port), *argv)
     if workload.streams == 1:
         return argv
     return ("sh", "-c", _SIDE_BY_SIDE, str(workload.streams), *argv)

@@ -19,6 +19,7 @@ COPIED = "copied_bytes_per_payload_byte"
 COLUMNS: dict[WorkloadName, tuple[str, str, str]] = {
     "TCP_STREAM": ("throughput_mbps", "service_demand_us_per_kb", COPIED),
     "TCP_RR": ("transactions_per_s", "service_demand_us_per_transaction", "latency_p99_us"),
+    "TCP_RR_LOADED": ("transactions_per_s", "beside_mbps", "latency_p99_us"),
     "UDP_STREAM": ("received_mbps", "service_demand_us_per_kb", COPIED),
     "UDP_RR": ("transactions_per_s", "service_demand_us_per_transaction", "latency_p99_us"),
     "MIGRATE": ("migration_gap_ms", "migration_s", "migration_after_mbps"),

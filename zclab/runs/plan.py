@@ -32,6 +32,7 @@ from zclab.units import MIB
 DIRECTIONS: dict[WorkloadName, tuple[Direction | None, ...]] = {
     "TCP_STREAM": ("rx", "tx"),
     "TCP_RR": (None,),
+    "TCP_RR_LOADED": (None,),
     "UDP_STREAM": ("rx", "tx"),
     "UDP_RR": (None,),
     MIGRATE: (None,),
@@ -39,11 +40,17 @@ DIRECTIONS: dict[WorkloadName, tuple[Direction | None, ...]] = {
 DEFAULT_MESSAGE_BYTES: dict[WorkloadName, int] = {
     "TCP_STREAM": 16384,
     "TCP_RR": 1,
+    "TCP_RR_LOADED": 1,
     "UDP_STREAM": 1472,
     "UDP_RR": 1,
     MIGRATE: 65536,
 }
-AMOUNTS: dict[WorkloadName, int] = {"TCP_STREAM": 128 * MIB, "TCP_RR": 4000, "UDP_RR": 4000}
+AMOUNTS: dict[WorkloadName, int] = {
+    "TCP_STREAM": 128 * MIB,
+    "TCP_RR": 4000,
+    "TCP_RR_LOADED": 1000,
+    "UDP_RR": 4000,
+}
 """What trials in virtual time move, in bytes or transactions: there, more only takes longer.
 
 UDP_STREAM has none, see netperf_argv().

@@ -145,6 +145,7 @@ METRICS: Mapping[str, Metric] = {
         Metric(name="throughput_mbps", title="throughput", unit="Mb/s", better="higher"),
         Metric(name="received_mbps", title="received", unit="Mb/s", better="higher"),
         Metric(name="sent_mbps", title="sent", unit="Mb/s", better="higher"),
+        Metric(name="beside_mbps", title="stream beside", unit="Mb/s", better="higher"),
         Metric(name="transactions_per_s", title="transactions", unit="1/s", better="higher"),
         Metric(name="latency_mean_us", title="mean latency", unit="us", better="lower"),
         Metric(name="latency_p50_us", title="p50 latency", unit="us", better="lower"),

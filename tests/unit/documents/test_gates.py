@@ -142,8 +142,8 @@ def test_a_gate_may_stand_for_every_figure_that_a_workload_gives(workload: Workl
         (
             "metric: latency_p99_us, direction: rx",
             (
-                "direction: only TCP_RR and UDP_RR have latency_p99_us, and they go both ways; "
-                "leave direction out"
+                "direction: only TCP_RR, TCP_RR_LOADED, UDP_RR have latency_p99_us, and they go "
+                "both ways; leave direction out"
             ),
         ),
         (

@@ -303,3 +303,44 @@ def test_output_in_an_error_moves_no_cursor_and_fits() -> None:
     assert "\\x1b[2J\\x07" in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+LOADED = workload("TCP_RR_LOADED", None, 1)
+
+
+def netperf_that(folder: Path, *, stream: str) -> dict[str, str]:
+    """Return an environment with a netperf that logs its calls; a stream runs a command."""
+    program = folder / "netperf"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'echo "$*" >> {folder}/calls\n'
+        f'case "$*" in *TCP_MAERTS*) {stream} ;; esac\n'
+        f"until grep -q MAERTS {folder}/calls; do :; done\n"
+        "echo TRANSACTION_RATE=1.0\n"
+    )
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+def test_transactions_under_load_run_beside_a_stream_that_the_guest_sends(tmp_path: Path) -> None:
+    argv = netperf_argv(LOADED, target="192.0.2.2")
+    env = netperf_that(tmp_path, stream="exec sleep 1000")
+
+    done = subprocess.run(argv, env=env, check=True, **CAPTURED)
+
+    assert done.stdout == "TRANSACTION_RATE=1.0\n"
+    stream, transactions = sorted((tmp_path / "calls").read_text().splitlines(), key=len)
+    assert stream == "-4 -H 192.0.2.2 -p 12865 -t TCP_MAERTS -l 0 -- -m 16384 -M 16384"
+    assert transactions.startswith("-4 -P 0 -H 192.0.2.2 -p 12865 -t TCP_RR -l 2 -f m -- -r 1,1 -k")
+
+
+def test_transactions_whose_load_ended_before_them_fail(tmp_path: Path) -> None:
+    argv = netperf_argv(LOADED, target="192.0.2.2")
+    env = netperf_that(tmp_path, stream="exit 1")
+    program = tmp_path / "netperf"
+    program.write_text(program.read_text().replace("echo TRANS", "sleep 0.5; echo TRANS"))
+
+    done = subprocess.run(argv, env=env, check=False, **CAPTURED)
+
+    assert done.returncode == 1
+    assert "the stream ended before the transactions" in done.stderr

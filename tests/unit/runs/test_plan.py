@@ -41,6 +41,7 @@ def test_all_workloads_are_run_unless_some_are_chosen() -> None:
         "TCP_STREAM rx 16384",
         "TCP_STREAM tx 16384",
         "TCP_RR 1",
+        "TCP_RR_LOADED 1",
         "UDP_STREAM rx 1472",
         "UDP_STREAM tx 1472",
         "UDP_RR 1",
@@ -123,7 +124,8 @@ def test_an_unknown_workload_is_named_with_what_is_allowed() -> None:
         select_workloads(names=["TCP_STREAM", "TCP_MAERTS"])
 
     assert str(caught.value) == (
-        "--workload: unknown: TCP_MAERTS; allowed: TCP_STREAM, TCP_RR, UDP_STREAM, UDP_RR, MIGRATE"
+        "--workload: unknown: TCP_MAERTS; allowed: TCP_STREAM, TCP_RR, TCP_RR_LOADED, "
+        "UDP_STREAM, UDP_RR, MIGRATE"
     )
 
 
