@@ -78,7 +78,7 @@ def run_logged(
             )
         except FileNotFoundError as exc:
             raise missing(argv[0]) from exc
-        with ended_with_its_caller(process):
+        with process, ended_with_its_caller(process):
             for line in process.stdout or ():
                 record.write(line)
                 on_line(line.rstrip("\n"))

@@ -327,7 +327,7 @@ def _run(
         )  # fmt: skip
     except FileNotFoundError as exc:
         raise BuildError(f"{argv[0]} is not installed; `./bootstrap` installs it") from exc
-    with ended_with_its_caller(process):
+    with process, ended_with_its_caller(process):
         stdout, stderr = process.communicate(text)
     if process.returncode:
         logs = cache_dir() / "logs"

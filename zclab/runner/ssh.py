@@ -249,10 +249,10 @@ class _Command:
         if not self._ended:
             self.stop()
             raise CommandError(timed_out(self._runner.where, self._argv, timeout_s))
-        exit_status = self._process.wait()
-        if self._lost:
-            raise CommandError(self._runner.lost(self._argv, "the connection ended"))
+        exit_status, lost = self._process.wait(), self._lost
         self.end()
+        if lost:
+            raise CommandError(self._runner.lost(self._argv, "the connection ended"))
         return Result(
             where=self._runner.where,
             argv=self._argv,

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,13 +29,17 @@ with lock.held(LocalRunner("host"), sys.argv[2:], folder=sys.argv[1]):
 """
 
 
-def somebody_else(folder: Path, *nics: str) -> subprocess.Popen[str]:
-    """Have another zclab hold locks until it is killed."""
+@contextmanager
+def somebody_else(folder: Path, *nics: str) -> Iterator[None]:
+    """Have another zclab hold locks until it is killed, which is at the end of this."""
     argv = (sys.executable, "-c", HOLD, str(folder), *nics)
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    assert process.stdout.readline() == "held\n"
-    return process
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "held\n"
+            yield
+        finally:
+            process.kill()
 
 
 def free(folder: Path, *nics: str) -> bool:
@@ -101,11 +107,8 @@ def test_two_nics_of_one_host_are_held_side_by_side(tmp_path: Path) -> None:
 
 def test_a_dead_owner_keeps_no_lock(tmp_path: Path) -> None:
     """Killed, it undoes nothing: what holds the lock notices that nobody is there any more."""
-    other = somebody_else(tmp_path, NIC)
-    assert not free(tmp_path, NIC)
-
-    other.send_signal(signal.SIGKILL)
-    other.wait()
+    with somebody_else(tmp_path, NIC):
+        assert not free(tmp_path, NIC)
 
     wait_until(lambda: free(tmp_path, NIC), what="the lock to be free", deadline_s=20)
 

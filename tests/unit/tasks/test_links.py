@@ -84,6 +84,8 @@ def test_the_gate_fails_with_the_broken_link(
     (tmp_path / "a.md").write_text("[x](none.md)\n")
     program = Path(links.__file__).read_text(encoding="utf-8")
     (tmp_path / "zclab" / "tasks").mkdir(parents=True)
+    for module in ("__init__.py", "tasks/__init__.py"):  # else one of the PYTHONPATH goes before it
+        (tmp_path / "zclab" / module).touch()
     (tmp_path / "zclab" / "tasks" / "links.py").write_text(program)
     monkeypatch.setattr(lint, "ROOT", tmp_path)
 

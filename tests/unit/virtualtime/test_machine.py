@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,12 +40,17 @@ def a_machine(folder: Path, **origin: Path) -> VirtualMachine:
     )
 
 
-def said(folder: Path, outbox: str, console: str = "", code: str = "pass") -> Running:
+@contextmanager
+def said(folder: Path, outbox: str, console: str = "", code: str = "pass") -> Iterator[Running]:
+    """Have a machine that has said so much, until it ends or is ended with this."""
     (folder / "outbox").write_text(outbox)
     (folder / "console.log").write_text(console)
     (folder / "emulator.log").write_text("qemu: terminating\n")
-    process = subprocess.Popen((sys.executable, "-c", code))
-    return Running(folder=folder, process=process, stop=threading.Event())
+    with subprocess.Popen((sys.executable, "-c", code)) as process:
+        try:
+            yield Running(folder=folder, process=process, stop=threading.Event())
+        finally:
+            process.kill()
 
 
 def test_the_machine_has_one_thread_one_cpu_one_clock_and_no_way_in(tmp_path: Path) -> None:
@@ -83,56 +90,50 @@ def test_an_order_is_read_from_a_file_that_is_filled_up(tmp_path: Path) -> None:
 
 
 def test_messages_end_where_the_host_pauses(tmp_path: Path) -> None:
-    running = said(tmp_path, '{"kind": "roles"}\n{"kind": "paused", "at": "host"}\n')
-
-    assert [message["kind"] for message in running.messages()] == ["roles", "paused"]
+    with said(tmp_path, '{"kind": "roles"}\n{"kind": "paused", "at": "host"}\n') as running:
+        assert [message["kind"] for message in running.messages()] == ["roles", "paused"]
 
 
 def test_a_host_that_ends_by_itself_is_an_error_with_its_last_words(tmp_path: Path) -> None:
-    running = said(tmp_path, '{"kind": "ro', "the end\n")
-
-    with pytest.raises(LabError, match=r"ended by itself\n  qemu: terminating\n  the end"):
+    with (
+        said(tmp_path, '{"kind": "ro', "the end\n") as running,
+        pytest.raises(LabError, match=r"ended by itself\n  qemu: terminating\n  the end"),
+    ):
         list(running.messages())
 
 
 def test_a_kernel_report_on_the_console_ends_the_wait(tmp_path: Path) -> None:
     oops = "[    9.1] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
-    running = said(tmp_path, "", oops, "import time; time.sleep(30)")
-    try:
-        with pytest.raises(KernelReportError, match="BUG: kernel NULL pointer dereference"):
-            list(running.messages())
-    finally:
-        running.process.kill()
-        running.process.wait()
+    with (
+        said(tmp_path, "", oops, "import time; time.sleep(30)") as running,
+        pytest.raises(KernelReportError, match="BUG: kernel NULL pointer dereference"),
+    ):
+        list(running.messages())
 
 
 def test_what_the_kernel_said_before_a_message_is_known_with_it(tmp_path: Path) -> None:
     hang = "[    9.1] e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:\n"
-    running = said(tmp_path, '{"kind": "trial"}\n{"kind": "end"}\n', hang)
+    with said(tmp_path, '{"kind": "trial"}\n{"kind": "end"}\n', hang) as running:
+        assert next(running.messages())["kind"] == "trial"
+        ((where, notice),) = running.heard()
 
-    assert next(running.messages())["kind"] == "trial"
-    ((where, notice),) = running.heard()
-
-    assert (where, notice.severity) == ("host", "fails")
+        assert (where, notice.severity) == ("host", "fails")
 
 
 def test_no_state_is_kept_in_which_the_nic_hangs(tmp_path: Path) -> None:
     hang = "[    9.1] e1000e 0000:01:00.0 eth0: Detected Hardware Unit Hang:\n"
-    running = said(tmp_path, '{"kind": "paused", "at": "host"}\n', hang)
-
-    with pytest.raises(LabError, match=r"kernel of the host: .*Detected Hardware Unit Hang"):
+    with (
+        said(tmp_path, '{"kind": "paused", "at": "host"}\n', hang) as running,
+        pytest.raises(LabError, match=r"kernel of the host: .*Detected Hardware Unit Hang"),
+    ):
         saved_states._advance(running, "host", tmp_path / "state")
 
 
 def test_a_run_that_is_stopped_stops_listening(tmp_path: Path) -> None:
-    running = said(tmp_path, "", "", "import time; time.sleep(30)")
-    running.stop.set()
-    try:
+    with said(tmp_path, "", "", "import time; time.sleep(30)") as running:
+        running.stop.set()
         with pytest.raises(LabError, match="the run was stopped"):
             list(running.messages())
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 def test_scratch_folders_of_killed_runs_go_and_those_in_use_stay(tmp_path: Path) -> None:
