@@ -1,5 +1,6 @@
 """The tasks of ``invoke --list``; zclab/tasks/ has them, a module for each group."""
 
+from zclab.report.output import guard
 from zclab.tasks.building import build_emulator, build_images, build_kernel, clean
 from zclab.tasks.checking import check, doctor, test
 from zclab.tasks.labs import lab_console, lab_down, lab_ssh, lab_status, lab_up
@@ -33,3 +34,5 @@ __all__ = [
     "unbundle",
     "verify",
 ]
+
+guard()

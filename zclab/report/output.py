@@ -1,12 +1,16 @@
-"""Standard output as it is given to us: any encoding, a full disk, a reader that has gone."""
+"""Standard output and error as they are given to us: any encoding, closed, full, nobody reading."""
 
 from __future__ import annotations
 
 import codecs
+import errno
+import io
 import os
 import signal
 import sys
-from typing import IO, NoReturn, cast
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, NoReturn, TextIO, cast
 
 from rich.console import Console
 
@@ -18,59 +22,95 @@ _SPELLED = {"▲": "^", "▼": "v", "±": "+-", "…": "...", "·": "-", "—": 
 
 
 class Stream:
-    """Stands for what sys.stdout is at the time; what cannot be written ends the process.
+    """Stands for a standard output; what cannot be written ends the process.
 
     A reader that has gone, as ``head`` does, ends it quietly with the status of SIGPIPE. Not by an
-    error of ours: what runs must not take it for one of a trial.
+    error of ours: what runs must not take it for one of a trial. Nothing is held back, so that it
+    ends where the text is printed and not when Python clears up.
     """
+
+    def __init__(self, stream: Callable[[], TextIO | None] = lambda: sys.stdout) -> None:
+        self._under = stream  # None where it was closed by `>&-`
 
     def write(self, text: str) -> int:
         """Write text, spelled out where the encoding does not have a character."""
-        stream = sys.stdout
-        if stream is None:  # closed by `>&-`
-            _end("it is closed")
-        encoding = stream.encoding or "utf-8"
-        shown = text.encode(encoding, "zclab").decode(encoding)
         try:
-            return stream.write(shown)
+            return self._write(text)
         except OSError as exc:
-            _fail(exc)
+            self._fail(exc)
 
     def flush(self) -> None:
-        """Write what is still held back."""
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except OSError as exc:
-            _fail(exc)
+        """Do nothing: write() holds nothing back."""
 
     def isatty(self) -> bool:
         """Tell whether a person is looking on."""
-        return sys.stdout is not None and sys.stdout.isatty()
+        stream = self._under()
+        return stream is not None and stream.isatty()
 
     def fileno(self) -> int:
-        """Return the descriptor, of which rich asks how wide the terminal is."""
-        return sys.stdout.fileno()
+        """Return the descriptor, of which rich and invoke ask how wide the terminal is."""
+        stream = self._under()
+        if stream is None:
+            raise io.UnsupportedOperation("it is closed")
+        return stream.fileno()
 
     @property
     def encoding(self) -> str:
         """The encoding, by which rich chooses what it draws with."""
-        return getattr(sys.stdout, "encoding", None) or "utf-8"
+        return getattr(self._under(), "encoding", None) or "utf-8"
+
+    def _write(self, text: str) -> int:
+        stream = self._under()
+        if stream is None:
+            raise OSError(errno.EBADF, "it is closed")
+        shown = text.encode(self.encoding, "zclab").decode(self.encoding)
+        written = stream.write(shown)
+        stream.flush()
+        return written
+
+    def _fail(self, exc: OSError) -> NoReturn:
+        _to_nowhere(1)
+        if isinstance(exc, BrokenPipeError):
+            raise SystemExit(128 + signal.SIGPIPE) from exc
+        with suppress(OSError):
+            print(f"error: cannot write to stdout: {exc.strerror}", file=sys.stderr)  # noqa: T201 - not by rich
+        raise SystemExit(ZclabError.exit_status) from exc
 
 
-def _fail(exc: OSError) -> NoReturn:
-    """End with nothing more to be written: what is held back would fail again at the exit."""
+class Errors(Stream):
+    """Stands for a standard error; what cannot be written is left out.
+
+    That a log is full, or that nobody reads it, ends no run, and changes no exit status.
+    """
+
+    def write(self, text: str) -> int:
+        """Write text, or do nothing from the first time on that this fails."""
+        try:
+            return self._write(text)
+        except OSError:
+            _to_nowhere(2)
+            return len(text)
+
+
+def guard() -> None:
+    """Have all that this process prints go through here: invoke's own lists, help and errors, too.
+
+    Standard descriptors that are closed are opened to nowhere. Else the next file gets such a
+    number, and then what programs print that are run.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    stdout, stderr = sys.stdout, sys.stderr
+    sys.stdout = cast("TextIO", Stream(lambda: stdout))
+    sys.stderr = cast("TextIO", Errors(lambda: stderr))
+
+
+def _to_nowhere(descriptor: int) -> None:
+    """Drop what is written from now on, and what is held back: it would fail again at the exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
-    if isinstance(exc, BrokenPipeError):
-        raise SystemExit(128 + signal.SIGPIPE) from exc
-    _end(str(exc.strerror))
-
-
-def _end(why: str) -> NoReturn:
-    print(f"error: cannot write to stdout: {why}", file=sys.stderr)  # noqa: T201 - not by rich
-    raise SystemExit(ZclabError.exit_status)
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
