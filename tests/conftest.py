@@ -99,9 +99,9 @@ class Scopes(LoadFileScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scopes:
-    """Have xdist's workers share the tests as above."""
-    return Scopes(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scopes | None:
+    """Have xdist's workers share the tests as above where they share files."""
+    return Scopes(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 class DaskProcesses:

@@ -104,17 +104,23 @@ def p_value(ours: Series, theirs: Series, *, paired: bool) -> float:
     Exact as long as there are at most RELABELLINGS ways to relabel the boots.
     """
     mine, yours = boot_means(ours), boot_means(theirs)
-    if min(len(mine), len(yours)) < 2:  # noqa: PLR2004 - one boot can be relabelled in no way
-        return 1.0
+    return _probability(float(p_values(mine, yours, paired=paired)))
+
+
+def p_values(ours: Array, theirs: Array, *, paired: bool) -> Array:
+    """Return the p of p_value() for many comparisons at once, each along the last axis."""
+    if min(ours.shape[-1], theirs.shape[-1]) < 2:  # noqa: PLR2004 - one has no relabelling
+        return np.ones(ours.shape[:-1])
     result = stats.permutation_test(
-        (mine, yours),
+        (ours, theirs),
         lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
         permutation_type="samples" if paired else "independent",
         vectorized=True,
         n_resamples=RELABELLINGS,
+        axis=-1,
         rng=np.random.default_rng(_SEED),
     )
-    return _probability(result.pvalue)
+    return np.asarray(result.pvalue)
 
 
 def _probability(p: float) -> float:

@@ -24,7 +24,7 @@ def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
     argv = [sys.executable, "-m", "pytest", *(["tests/unit"] if unit else [])]
     argv += [] if nightly else ["-m", "not nightly"]
     if unit:
-        argv += ["--numprocesses=auto", "--dist=loadfile"]
+        argv += ["--numprocesses=auto", "--dist=worksteal"]
     elif _two_labs_fit():
         # tests/conftest.py keeps labs from taking each other's CPU. -v: a test may take minutes.
         argv += ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "-v"]

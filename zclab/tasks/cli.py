@@ -72,7 +72,10 @@ class Task(InvokeTask[Any]):
         return options
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:  # noqa: D102
-        return [Option.of(argument) for argument in super().get_arguments(ignore_unknown_help)]
+        help_texts = dict(self.help)
+        arguments = super().get_arguments(ignore_unknown_help)
+        self.help = help_texts  # invoke takes each text out, and would have none the next time
+        return [Option.of(argument) for argument in arguments]
 
 
 def task(*args: Any, **kwargs: Any) -> Callable[..., Any]:

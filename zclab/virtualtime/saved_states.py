@@ -6,6 +6,7 @@ The host's is saved when it is ready for a guest, the guest's when it has carrie
 from __future__ import annotations
 
 import ast
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -139,18 +140,24 @@ def program_files(program: str = PROGRAM) -> dict[str, Path]:
         for name in (f"{stem}.py", f"{stem}/__init__.py"):
             if name not in files and (top / name).is_file():
                 files[name] = top / name
-                pending |= {*_imports(top / name), module.rpartition(".")[0]}
+                text = (top / name).read_text(encoding="utf-8")
+                pending |= _imports(text) | {module.rpartition(".")[0]}
     return dict(sorted(files.items()))
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the names of zclab that a module imports: modules, and what may be modules."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@functools.cache
+def _imports(text: str) -> frozenset[str]:
+    """Return the names of zclab that a module imports: modules, and what may be modules.
+
+    A run asks some times for its machine's identity, and each time for all modules of it.
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names if name.name.startswith("zclab"))
+            found |= {name.name for name in node.names if name.name.startswith("zclab")}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zclab"):
-            yield str(node.module)
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+            found |= {str(node.module), *(f"{node.module}.{name.name}" for name in node.names)}
+    return frozenset(found)
 
 
 def _write_host(virtual: VirtualLab, code: Mapping[str, Path], place: Path, initrd: Path) -> None:

@@ -49,6 +49,13 @@ def sweep() -> SimulatedRun:
     return run
 
 
+def two_modes() -> SimulatedRun:
+    """Return a run of one cell, of which a page is drawn in no time."""
+    run = SimulatedRun()
+    run.boots({"vhost": stream(1000.0, 10.0, 1.0), "zerocopy": stream(1010.0, 9.0, 0.0)}, boots=5)
+    return run
+
+
 @functools.cache
 def shown() -> str:
     return page(sweep().results)
@@ -100,7 +107,7 @@ def test_small_messages_that_move_less_are_of_the_same_curve() -> None:
 
 
 def test_a_run_that_was_gone_on_with_says_so() -> None:
-    results = sweep().results
+    results = two_modes().results
     again = Resumed(started="x", command="y", retried=results.trials[:2])
     run = results.run.model_copy(update={"resumed": (again,)})
 
@@ -132,10 +139,7 @@ def test_every_chart_is_an_image_with_words_and_ids_of_its_own() -> None:
 
 
 def test_bars_begin_at_zero_and_have_a_unit() -> None:
-    run = SimulatedRun()
-    run.boots({"vhost": stream(1000.0, 10.0, 1.0), "zerocopy": stream(1010.0, 9.0, 0.0)})
-
-    html = page(run.results)
+    html = page(two_modes().results)
 
     chart = re.search(r'aria-label="throughput, 16,384 B">(.*?)</figure>', html, re.DOTALL)
     assert chart is not None
@@ -144,7 +148,7 @@ def test_bars_begin_at_zero_and_have_a_unit() -> None:
 
 
 def test_a_failed_trial_has_its_reason_and_its_console(tmp_path: Path) -> None:
-    run = sweep()
+    run = two_modes()
     run.add("zerocopy", {}, boot=99, status="failed", reason="<oops> & more")
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "host-console.log").write_text("booting\n" + PANIC.read_text())
@@ -157,7 +161,7 @@ def test_a_failed_trial_has_its_reason_and_its_console(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_has_what_its_kernel_said_and_the_console_s_end(tmp_path: Path) -> None:
-    run = sweep()
+    run = two_modes()
     run.add("zerocopy", {}, boot=99, status="failed", reason="the NIC hung")
     (tmp_path / "raw").mkdir()
     hang = "[    9.1] igb 0000:01:00.0: Detected Tx Unit Hang\n"
@@ -173,7 +177,7 @@ def test_a_run_without_failures_shows_no_console(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "host-console.log").write_text("booting\n")
 
-    assert "Console of failed trials" not in page(sweep().results, folder=tmp_path)
+    assert "Console of failed trials" not in page(two_modes().results, folder=tmp_path)
 
 
 def test_a_run_without_trials_is_a_page() -> None:
