@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.mutations import check_reader
 from zclab.bench import integrity
-from zclab.host import copies, cpu, guest, links, memory, netdev, netperf
+from zclab.host import copies, cpu, guest, links, memory, netdev, netperf, qdiscs
 from zclab.lab import dma
 from zclab.model import Direction, Workload, WorkloadName
 from zclab.modes.passthrough import vfio_interrupts
@@ -123,6 +123,10 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
         data("emulator/e1000e-rx.log", "emulator/igb-rx.log"),
     ),
     "interrupts": (lambda text: vfio_interrupts(text, PCI), data("proc/interrupts-vfio")),
+    "qdiscs": (
+        lambda text: qdiscs.found_in({"qdiscs:eth1": text, "ingress:eth1": text}, "eth1"),
+        data("tc/qdiscs-shaped.json", "tc/qdiscs-usual.json", "tc/filters-ingress.json"),
+    ),
     "addresses": (guest.parse_addresses, (ADDRESSES,)),
     "features": (guest.features_from_bits, ("0110010000000000",)),
     "arrived": (

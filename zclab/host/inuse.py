@@ -86,6 +86,22 @@ def _of_function(nic: Nic, facts: Facts, ours: Ours) -> Iterator[str]:
             f"it has no interface here: its driver {nic.driver} made none, or another network "
             "namespace has it"
         )
+    for name, traffic in nic.traffic:
+        if traffic.qdiscs:
+            kinds = ", ".join(traffic.qdiscs)
+            yield (
+                f"{name} has a qdisc of its own ({kinds}), which holds or drops frames; see "
+                f"`tc qdisc show dev {name}`"
+            )
+        if traffic.filters:
+            kinds = ", ".join(traffic.filters)
+            yield (
+                f"{name} has tc filters ({kinds}), which take or change frames; see "
+                f"`tc filter show dev {name} ingress`, and egress"
+            )
+    for rule in nic.rules:
+        number, _, name = rule.partition(" ")
+        yield f"{name} sorts received frames by {number} rules; see `ethtool --show-ntuple {name}`"
     for name in nic.wireless:
         yield f"{name} is wireless: it has one MAC address, and a guest cannot have its own"
     if nic.functions:

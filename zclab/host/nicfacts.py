@@ -13,10 +13,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from zclab.errors import ParseError
+from zclab.host import qdiscs
 from zclab.runner import Runner
 
 # sudo keeps no SSH_CONNECTION; the processes that it was started by have it.
-_FACTS = r"""
+_FACTS = (
+    qdiscs.ASK
+    + r"""
 export LC_ALL=C
 begin() { echo "== $1"; }
 came_by() {
@@ -41,8 +44,11 @@ for nic; do
     echo there
     driver=$(readlink "$pci/driver"); echo "driver ${driver##*/}"
     for dev in "$pci"/net/* "$pci"/virtio*/net/*; do
-        [ ! -e "$dev" ] || echo "netdev ${dev##*/}"
+        [ -e "$dev" ] || continue
+        echo "netdev ${dev##*/}"
         [ ! -e "$dev/phy80211" ] || echo "wireless ${dev##*/}"
+        ethtool --show-ntuple "${dev##*/}" 2>/dev/null |
+            sed -n "s/^Total \([1-9][0-9]*\) rules$/rules \1 ${dev##*/}/p"
     done
     [ ! -e "$pci/sriov_numvfs" ] || echo "functions $(cat "$pci/sriov_numvfs")"
     [ "${driver##*/}" = vfio-pci ] || continue
@@ -54,8 +60,14 @@ for nic; do
         echo "user $pid $(tr '\0' ' ' <"/proc/$pid/cmdline")"
     done
 done
+for nic; do
+    for dev in "/sys/bus/pci/devices/$nic"/net/* "/sys/bus/pci/devices/$nic"/virtio*/net/*; do
+        [ ! -e "$dev" ] || traffic "${dev##*/}"
+    done
+done
 begin end
 """
+)
 _SSH_WORDS = 4
 """SSH_CONNECTION: the client's address and port, then the server's."""
 _SECTIONS = ("ssh", "back", "netns", "links", "routes4", "routes6", "end")
@@ -145,14 +157,17 @@ _ROUTES = TypeAdapter(tuple[_Route, ...])
 class Nic:
     """What a host says of a PCI function.
 
-    ``netdevs`` are its interfaces, ``functions`` the number of its virtual functions, ``users`` the
-    processes that have it by VFIO, each with its command.
+    ``netdevs`` are its interfaces, ``traffic`` what tc says of each, ``rules`` those that it sorts
+    received frames by, ``functions`` the number of its virtual functions, ``users`` the processes
+    that have it by VFIO, each with its command.
     """
 
     pci: str
     exists: bool
     driver: str = ""
     netdevs: tuple[str, ...] = ()
+    traffic: tuple[tuple[str, qdiscs.Traffic], ...] = ()
+    rules: tuple[str, ...] = ()
     wireless: tuple[str, ...] = ()
     functions: int = 0
     users: tuple[str, ...] = ()
@@ -190,7 +205,7 @@ def parse(nics: Sequence[str], text: str) -> Facts:
     if missing := [name for name in (*_SECTIONS, *nics) if name not in found]:
         last = text.strip()[-200:]
         raise ParseError(f"the network: nothing about {', '.join(missing)}; the end is {last!r}")
-    functions = {pci: _nic(pci, found[pci]) for pci in nics}
+    functions = {pci: _nic(pci, found) for pci in nics}
     links = tuple(link for link in _parsed(_LINKS, "links", found["links"]) if link.ifname)
     _require_all(links, functions.values())
     words = found["ssh"].split()
@@ -218,8 +233,8 @@ def _require_all(links: Iterable[Link], nics: Iterable[Nic]) -> None:
         )
 
 
-def _nic(pci: str, text: str) -> Nic:
-    lines = [line.partition(" ") for line in text.splitlines()]
+def _nic(pci: str, sections: Mapping[str, str]) -> Nic:
+    lines = [line.partition(" ") for line in sections[pci].splitlines()]
 
     def said(name: str) -> tuple[str, ...]:
         return tuple(value for word, _, value in lines if word == name and value)
@@ -230,6 +245,8 @@ def _nic(pci: str, text: str) -> Nic:
         exists=("there", "", "") in lines,
         driver="".join(said("driver")),
         netdevs=said("netdev"),
+        traffic=tuple((name, qdiscs.found_in(sections, name)) for name in said("netdev")),
+        rules=said("rules"),
         wireless=said("wireless"),
         functions=int(functions) if re.fullmatch(r"[0-9]{1,6}", functions) else 0,
         users=said("user"),

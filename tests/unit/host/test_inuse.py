@@ -25,6 +25,7 @@ from zclab.runner.fake import FakeRunner
 
 DATA = Path(__file__).parents[2] / "data" / "ip"
 CAPTURED = (DATA / "carries-bridge.txt").read_text()
+TC = DATA.parent / "tc"
 TUNNEL_XDP = (DATA / "tunnel-xdp.txt").read_text()
 NIC, PEER = "0000:01:00.0", "0000:02:00.0"
 FREE: dict[str, Any] = {"ifname": "eno1", "addr_info": []}
@@ -52,6 +53,7 @@ def said(
     nic: Sequence[str] = ("there", "driver e1000e", "netdev eno1"),
     peer: Sequence[str] = ("there", "driver e1000e", "netdev eno9"),
     netns: str = "",
+    **tc: str,
 ) -> str:
     """Return what a host says whose network has these links, the loopback and the peer's NIC."""
     given = {one["ifname"] for one in links}
@@ -66,6 +68,7 @@ def said(
         "routes6": "",
         NIC: "\n".join(nic),
         PEER: "\n".join(peer),
+        **{f"{name}:eno1": text for name, text in tc.items()},
         "end": "",
     }
     return "".join(f"== {name}\n{text}\n" for name, text in sections.items())
@@ -280,6 +283,29 @@ def test_a_connection_by_a_switch_that_does_not_tell_is_not_risked() -> None:
 )
 def test_what_is_wrong_about_a_function_is_told(nic: Sequence[str], told: str) -> None:
     assert texts(FREE, nic=nic) == [told]
+
+
+def test_what_takes_or_holds_a_nics_frames_is_told() -> None:
+    """It would be lost, or spoil what is measured."""
+    tc = {
+        "qdiscs": (TC / "qdiscs-shaped.json").read_text(),
+        "ingress": (TC / "filters-ingress.json").read_text(),
+        "egress": (TC / "filters-egress.json").read_text(),
+    }
+    nic = ("there", "driver igb", "netdev eno1", "rules 2 eno1")
+
+    assert texts(FREE, nic=nic, **tc) == [
+        (
+            "eno1 has a qdisc of its own (htb, tbf), which holds or drops frames; see "
+            "`tc qdisc show dev eno1`"
+        ),
+        (
+            "eno1 has tc filters (u32, bpf), which take or change frames; see "
+            "`tc filter show dev eno1 ingress`, and egress"
+        ),
+        "eno1 sorts received frames by 2 rules; see `ethtool --show-ntuple eno1`",
+    ]
+    assert texts(FREE, qdiscs=(TC / "qdiscs-usual.json").read_text()) == []
 
 
 def test_what_an_interrupted_run_of_ours_left_is_no_use() -> None:
