@@ -89,6 +89,18 @@ def test_the_fragments_of_this_repository_agree() -> None:
     assert len(read_fragments(fragments)) > 200
 
 
+def test_the_debug_kernel_fills_free_pages_by_itself() -> None:
+    """Configured alone it does not: the parameter has to come with every boot loader's line."""
+    default, debug = (
+        {wish.symbol: wish.value for wish in read_fragments(fragments_of(OURS, PATCHES, variant))}
+        for variant in ("default", "debug")
+    )
+
+    assert (debug["PAGE_POISONING"], debug["CMDLINE_BOOL"]) == ("y", "y")
+    assert "page_poison=1" in debug["CMDLINE"].strip('"').split()
+    assert not {"PAGE_POISONING", "CMDLINE_BOOL", "CMDLINE"} & default.keys()
+
+
 def test_what_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "my.config"
     path.write_bytes(b"# caf\xe9\nCONFIG_TLS=y\r\nCAF\xc9=y\n")
