@@ -44,6 +44,12 @@ class Sshd:
         """Return the processes that serve connections."""
         return descendants(self.process.pid)
 
+    def hang_up(self) -> None:
+        """Kill what serves connections; the end of one process may be that of another, too."""
+        for pid in self.sessions():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def left(self) -> list[int]:
         """Return the processes of commands, which outlive a connection that was cut."""
         mark = _mark(self.folder).encode()

@@ -169,8 +169,7 @@ def test_closing_fails_who_waits_and_the_next_command_connects_again(
 
 def test_a_host_that_ends_the_connection_is_lost(host: SshRunner, server: Sshd) -> None:
     process = host.start(("sleep", "1000"))
-    for pid in server.sessions():
-        os.kill(pid, signal.SIGKILL)
+    server.hang_up()
 
     with pytest.raises(CommandError, match=r"host: lost while running sleep 1000"):
         process.wait()
@@ -181,8 +180,7 @@ def test_a_run_whose_lock_went_with_the_connection_does_not_connect_again(
 ) -> None:
     guest = SshRunner("guest", config=tmp_path / "none", destination="guest", gateway=host)
     with lock.held(host, ("0000:01:00.0",), folder=str(tmp_path / "locks")):
-        for pid in server.sessions():
-            os.kill(pid, signal.SIGKILL)
+        server.hang_up()
 
         with pytest.raises(CommandError, match=r"lost while running|is lost"):
             host.run(("sleep", "1000"))
