@@ -96,7 +96,9 @@ class Zerocopy:
         room = window.after.get(ROOM, 0)
         evidence.facts["rx_zerocopy"] = "on" if room else "off"
         if not room:
-            return  # claims nothing: no support by the NIC's driver, GRO is on, or the MTU too long
+            # Claims no zero-copy: no support by the NIC's driver, GRO is on, or the MTU too long
+            Zerocopy._check_merged(evidence, window)
+            return
         frames = window.grown("rx_zc_bytes") + window.grown("rx_copy_bytes")
         share = window.grown("rx_zc_bytes") / frames if frames else 0.0
         evidence.facts["rx_zerocopy_share"] = round(share, 4)
@@ -110,3 +112,19 @@ class Zerocopy:
                     f"the NIC wrote {writes.to_guest_bytes} bytes to the guest's memory, and the "
                     f"mp device counted {said}"
                 )
+
+    @staticmethod
+    def _check_merged(evidence: Evidence, window: Window) -> None:
+        """Frames that the NIC's driver merged without an skb are copied to the guest once.
+
+        They count with all their headers, and a merged frame is copied with one.
+        """
+        if not (merged := window.grown("rx_merged_bytes")):
+            return
+        share = min(1.0, merged / window.payload_bytes)
+        evidence.facts["rx_merged_share"] = round(share, 4)
+        copied = window.grown("rx_copy_bytes")
+        if copied < window.payload_bytes * (1 - TOLERATED):
+            evidence.contradictions.append(
+                f"the driver merged {merged} bytes, and only {copied} were copied to the guest"
+            )

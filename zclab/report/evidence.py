@@ -114,7 +114,18 @@ def _why(trials: Sequence[Trial], switch: str) -> str:
     if not any(trial.evidence.get("rx_zerocopy") == "off" for trial in received):
         return ""
     cause = "GRO merges frames" if switch == "on" else "no posted buffer could take its frames"
-    return f": {cause}, so the NIC received into host memory"
+    return f": {cause}, so the NIC received into host memory{_merged(received)}"
+
+
+def _merged(received: Sequence[Trial]) -> str:
+    """Say how much the NIC's driver merged without an skb for each frame, if it did."""
+    name = "rx_merged_share"
+    streams = [trial for trial in received if name in trial.evidence]
+    weight = sum(_number(trial, "payload_bytes") for trial in streams)
+    if not weight:
+        return ""
+    merged = sum(_number(t, name) * _number(t, "payload_bytes") for t in streams)
+    return f"; {_percent(merged / weight)} was merged without an skb a frame, and copied once"
 
 
 _SENTENCES: Mapping[ModeName, Callable[[Sequence[Trial]], str]] = {

@@ -148,6 +148,20 @@ def test_a_nic_without_support_for_receive_zero_copy_claims_none() -> None:
     assert evidence.contradictions == []
 
 
+def test_frames_that_were_merged_without_skbs_were_copied_once() -> None:
+    copied, lost = Evidence(), Evidence()
+    after = {"rx_zc_max_frame": 0, "rx_merged_bytes": 980, "rx_copy_bytes": 1010}
+    Zerocopy._check_receive(copied, window(workload=RECEIVED, payload_bytes=1000, after=after))
+    after["rx_copy_bytes"] = 900
+    Zerocopy._check_receive(lost, window(workload=RECEIVED, payload_bytes=1000, after=after))
+
+    assert copied.facts == {"rx_zerocopy": "off", "rx_merged_share": 0.98}
+    assert copied.contradictions == []
+    assert lost.contradictions == [
+        "the driver merged 980 bytes, and only 900 were copied to the guest"
+    ]
+
+
 def test_small_frames_have_to_be_received_without_a_copy_as_well() -> None:
     small = RECEIVED.model_copy(update={"name": "UDP_STREAM", "message_bytes": 64})
     evidence = Evidence()

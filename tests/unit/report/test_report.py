@@ -205,6 +205,16 @@ def test_evidence_with_and_without_offloads_is_told_apart() -> None:
     assert "; with offloads off 99.5 % of what the guest received was not copied" in text
 
 
+def test_evidence_says_what_was_merged_without_skbs() -> None:
+    runs = Runs()
+    facts = {"payload_bytes": 1000, "rx_zerocopy": "off", "rx_zerocopy_share": 0.0}
+    runs.add("zerocopy", STREAM, evidence={**facts, "rx_merged_share": 0.931})
+
+    text = " ".join(shown(runs.results).split())
+
+    assert "; 93.1 % was merged without an skb a frame, and copied once" in text
+
+
 def test_a_mode_alone_has_no_columns_for_a_comparison() -> None:
     runs = Runs()
     runs.add("zerocopy", STREAM)
