@@ -18,11 +18,22 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from zclab.build.command import git_env, run_git
+from zclab.build.mail import is_mail
 from zclab.errors import ConfigError
 
 _ENCODED = re.compile(
-    rb"^content-transfer-encoding:\s*\"?(?:quoted-printable|base64)", re.IGNORECASE | re.MULTILINE
+    rb"^content-transfer-encoding:\s*\"?(?:quoted-printable|base64)"
+    # Blanks are put before some lines, and long ones are broken.
+    rb"|^content-type:[^\n]*(?:\n[ \t][^\n]*)*?;\s*format=\"?flowed",
+    re.IGNORECASE | re.MULTILINE,
 )
+_LEFT_OUT = re.compile(
+    rb"^(?:Binary files .+ and .+ differ|Only in .+: .+|File .+ is a .+ while file .+ is a .+)\r?$",
+    re.MULTILINE,
+)
+"""What git and diff say of a change whose content is not in the patch; git applies the rest."""
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_NO_PREFIX = re.compile(rb"^diff --git (\S+) \1\r?$", re.MULTILINE)
 _FIRST_HEADER = re.compile(rb"^(?:diff --git |--- )(?:.*\S)(\r?)$", re.MULTILINE)
 _MOVED = re.compile(rb"^(?:rename|copy) from ", re.MULTILINE)
 _SUBMODULE = re.compile(
@@ -44,11 +55,14 @@ def read_patch_file(path: Path) -> bytes:
     Raises OSError where it cannot be read, ConfigError where that is not what its name says.
     """
     raw = path.read_bytes()
-    unpack = _UNPACK.get(path.suffix)
+    unpack = _UNPACK.get(path.suffix.lower())
     try:
-        return raw if unpack is None else unpack(raw)
+        content = raw if unpack is None else unpack(raw)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as exc:
         raise ConfigError(f"not a whole {path.suffix} file: {exc}") from exc
+    if content.startswith(_UTF_16):
+        raise ConfigError("UTF-16, as PowerShell writes it with >; save it as UTF-8")
+    return content
 
 
 def decoded(patch: bytes) -> bytes:
@@ -88,6 +102,17 @@ def touched_files(patch: bytes, strip: int = 1) -> tuple[str, ...]:
         raise ConfigError(
             f"changes the submodule {name}, not its files; have a patch of the files instead"
         )
+    if strip == 1 and (found := _NO_PREFIX.search(patch)):
+        raise ConfigError(
+            f"has no a/ and b/ before {os.fsdecode(found[1])}, by git's diff.noprefix; write it "
+            "with --src-prefix=a/ --dst-prefix=b/, or name it in a series file with -p0 behind it"
+        )
+    message = _FIRST_HEADER.search(patch) if patch.startswith(b"From ") or is_mail(patch) else None
+    if found := _LEFT_OUT.search(patch, message.start() if message else 0):
+        raise ConfigError(
+            f"{os.fsdecode(found[0]).rstrip()}: that change is not in it; write it with "
+            "`git diff --binary`, or with diff's -N"
+        )
     names = _names(patch, f"-p{strip}")
     if _MOVED.search(patch):
         names += _names(patch, f"-p{strip}", "--reverse")  # git lists only what comes out
@@ -124,8 +149,11 @@ def _names(patch: bytes, *options: str) -> list[str]:
     done = _git("apply", "--numstat", "-z", *options, cwd=Path("/"), stdin=patch)
     if done.returncode:
         why = _said(done)
-        nothing = "No valid patches" in why or "unrecognized input" in why
-        raise ConfigError("no change to any file in it; is it a patch?" if nothing else why)
+        if "No valid patches" in why or "unrecognized input" in why:
+            why = "no change to any file in it; is it a patch?"
+            if b"\x1b[" in patch:
+                why = "has colours; write it with --no-color"
+        raise ConfigError(why)
     return [os.fsdecode(line.split(b"\t", 2)[2]) for line in done.stdout.split(b"\0") if line]
 
 
@@ -164,3 +192,5 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     ".lzma": lzma.decompress,
     ".zst": _zstd,
 }
+PACKED = tuple(_UNPACK)
+"""How the names of compressed patches end."""

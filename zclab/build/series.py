@@ -12,6 +12,7 @@ from pathlib import Path
 
 from zclab.build.mail import is_cover, is_mail, subject_of
 from zclab.build.patchfile import (
+    PACKED,
     apply_patch,
     decoded,
     read_patch_file,
@@ -115,6 +116,11 @@ def _read(path: Path) -> tuple[Series, bool]:
         return _series(None, tuple(_mails(path, content))), False
     if _DIFF.search(content) or path.suffix in {".patch", ".diff", ".eml"} or is_mail(content):
         return _series(None, (_patch(path.name, path, content, where=str(path)),)), False
+    if b"\0" in content:
+        raise ConfigError(
+            f"{path}: no text, so no patch, mailbox or series file; the name of a compressed one "
+            f"ends in {', '.join(PACKED)}"
+        )
     return _listed(path, content), EMPTY.encode() in content.split(b"\n")
 
 

@@ -70,6 +70,14 @@ def attached(body: bytes) -> bytes:
     )
 
 
+def flowed(body: bytes) -> bytes:
+    """Have a mailer put blanks before some lines, take those behind them off, and fold a header."""
+    content_type = b"utf-8; x=y;\n format=flowed"
+    lines = ((b" " + line if line[:1] in b" >" else line) for line in body.split(b"\n"))
+    head = (MAIL % (b"?", b"8bit")).replace(b'"?"', content_type)
+    return head + b"\n".join(line.rstrip(b" ") for line in lines)
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
@@ -161,7 +169,7 @@ def test_whatever_git_writes_is_in_the_tree(
         )
 
 
-@pytest.mark.parametrize("mail", [quoted, in_base64, in_8bit, attached])
+@pytest.mark.parametrize("mail", [quoted, in_base64, in_8bit, attached, flowed])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 def test_a_mail_is_decoded(mail: Callable[[bytes], bytes], line_end: bytes, tree: Path) -> None:
     patch = decoded(mail(BODY).replace(b"\n", line_end))
@@ -207,9 +215,9 @@ def test_a_compressed_patch_is_unpacked(
     suffix: str, pack: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     path = tmp_path / f"fix.patch.{suffix}"
-    path.write_bytes(pack(CHANGE))
-
-    assert read_patch_file(path) == CHANGE
+    for name in (path, path.with_suffix(f".{suffix.upper()}")):
+        name.write_bytes(pack(CHANGE))
+        assert read_patch_file(name) == CHANGE
 
     for broken in (pack(CHANGE)[:-9], CHANGE):
         path.write_bytes(broken)
@@ -237,11 +245,54 @@ def test_a_patch_in_zstd_is_unpacked(tmp_path: Path) -> None:
         (CHANGE[:-6], "corrupt patch"),
         (CHANGE.replace(b"a/net", b"a/../../net").replace(b"b/net", b"b/../../net"), "outside"),
         (CHANGE.replace(b"a/net", b"a//net").replace(b"b/net", b"b//net"), "outside"),
+        (CHANGE.replace(b" a/", b" ").replace(b" b/", b" "), "no a/ and b/ before net/one.c"),
+        (b"".join(b"\x1b[1m" + line for line in CHANGE.splitlines(keepends=True)), "colours"),
     ],
 )
 def test_what_is_no_patch_is_refused(patch: bytes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         touched_files(patch)
+
+
+WITHOUT = (
+    b"diff --git a/x.bin b/x.bin\nnew file mode 100644\nindex 0000000..c86626e\n"
+    b"Binary files /dev/null and b/x.bin differ\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        (WITHOUT, "Binary files /dev/null and b/x.bin differ"),
+        (CHANGE + WITHOUT, "Binary files /dev/null and b/x.bin differ"),
+        (b"Only in b/net: new.c\n" + CHANGE, "Only in b/net: new.c"),
+        (CHANGE + b"Only in b: new\n", "Only in b: new"),
+        (
+            b"File a/x is a regular file while file b/x is a symbolic link\n" + CHANGE,
+            "File a/x is a regular file while file b/x is a symbolic link",
+        ),
+    ],
+)
+def test_a_patch_without_the_content_of_a_change_is_refused(patch: bytes, said: str) -> None:
+    """Git takes some of these for nothing, and the rest is applied without them."""
+    with pytest.raises(ConfigError, match=rf"^{said}: that change is not in it; .*--binary.* -N"):
+        touched_files(patch)
+
+
+@pytest.mark.parametrize("mail", [quoted, in_8bit])
+def test_a_message_that_shows_what_diff_says_is_none(mail: Callable[[bytes], bytes]) -> None:
+    patch = decoded(mail(b"It said:\n\nBinary files a and b differ\nOnly in b: x\n" + BODY))
+
+    assert touched_files(patch) == ("net/one.c",)
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-be"])
+def test_a_patch_that_windows_wrote_is_named(codec: str, tmp_path: Path) -> None:
+    path = tmp_path / "fix.patch"
+    path.write_bytes(("\ufeff" * (codec == "utf-16-be") + CHANGE.decode()).encode(codec))
+
+    with pytest.raises(ConfigError, match="UTF-16, as PowerShell writes it with >; save it as"):
+        read_patch_file(path)
 
 
 BUMP = b"""\

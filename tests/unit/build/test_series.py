@@ -377,6 +377,15 @@ def test_a_series_without_a_patch_is_refused(text: str, folder: Path) -> None:
                 read_series(path)
 
 
+@pytest.mark.parametrize("name", ["patches.zip", "patches.tgz"])
+def test_what_is_no_text_is_no_series_file(name: str, tmp_path: Path) -> None:
+    """Its first bytes would be the name of a patch that is not there."""
+    (tmp_path / name).write_bytes(b"PK\3\4\x14\0\0\0 net/one.c\n")
+
+    with pytest.raises(ConfigError, match=rf"{name}: no text, so no patch, .* ends in \.gz"):
+        read_series(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["none", "x" * 300])
 def test_a_series_that_is_not_there_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot read the series"):
