@@ -32,6 +32,7 @@ from zclab.lab.artifacts import Artifacts
 from zclab.lab.keys import KeyPair
 from zclab.lab.machine import Hardware, Joined, Machine
 from zclab.lab.seed import ON_HOST, HostKeys, write_seed
+from zclab.logs import last_lines
 from zclab.model import Emulator, Endpoint, Lab, Value
 from zclab.options import usable_folder, user_path
 from zclab.progress import Progress
@@ -374,8 +375,8 @@ def _kill(folder: Path) -> None:
 
 def _last_words(folder: Path) -> str:
     console = folder / "console.log"
-    lines = console.read_text(errors="replace").splitlines()[-15:] if console.exists() else []
-    return "\n".join((f"last lines of {console}:", *(f"  {line}" for line in lines)))
+    lines = (f"  {line}" for line in last_lines(console, 15))
+    return "\n".join((f"last lines of {console}:", *lines))
 
 
 def replace(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from zclab.judge.cells import Cell, ModeResult, cells
 from zclab.judge.compare import tally, within
 from zclab.judge.sweep import Sweep, sweeps
 from zclab.judge.verdicts import Judged, Verdict, measured
+from zclab.logs import last_lines
 from zclab.model import ModeName
 from zclab.outside import printable
 from zclab.report import words
@@ -26,6 +27,8 @@ from zclab.report.words import COLUMNS, MARKS, number
 from zclab.runs.results import BAD, METRICS, Dimensions, Metric, Results
 
 CONSOLE_LINES = 25
+CONSOLE_CHARACTERS = 8 << 20
+"""How far a console is read for reports: a driver that never stops to complain fills any disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,13 +210,13 @@ def _consoles(folder: Path) -> dict[str, str]:
     """
     found = {}
     for log in sorted((folder / "raw").glob("*console*.log")):
-        try:
-            text = log.read_text(encoding="utf-8", errors="replace")
-        except OSError as exc:
-            text = f"cannot be read: {exc.strerror}"
         watch = ConsoleWatch()
-        report = watch.feed(f"{text}\n")
+        try:
+            with log.open(encoding="utf-8", errors="replace") as console:
+                report = watch.feed(f"{console.read(CONSOLE_CHARACTERS)}\n")
+            last = last_lines(log, CONSOLE_LINES)
+        except OSError as exc:
+            report, last = None, [f"cannot be read: {exc.strerror}"]
         notices = [str(notice) for notice in watch.taken()]
-        last = text.splitlines()[-CONSOLE_LINES:]
         found[log.name] = "\n".join(report.lines if report else (*notices, *last))
     return found

@@ -29,6 +29,7 @@ from zclab.host.console import ConsoleWatch
 from zclab.lab import machine
 from zclab.lab.machine import KERNEL_COMMAND_LINE, Hardware
 from zclab.lab.watch import Heard
+from zclab.logs import last_lines
 from zclab.outside import Said, from_json, from_plain, quoted
 from zclab.runner import wait_until
 
@@ -170,11 +171,9 @@ class Running:
         return from_plain(_STATUS, answer, f"QEMU's monitor: {command}").status
 
     def _last_words(self) -> str:
-        log = self.folder / "emulator.log"
-        console = self.folder / "console.log"
-        lines = [*log.read_text(errors="replace").splitlines()[-5:]]
-        lines += console.read_text(errors="replace").splitlines()[-15:]
-        return "\n".join(f"  {line}" for line in lines)
+        emulator = last_lines(self.folder / "emulator.log", 5)
+        console = last_lines(self.folder / "console.log", 15)
+        return "\n".join(f"  {line}" for line in (*emulator, *console))
 
 
 def message_of(line: bytes) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from zclab.judge.simulated import TRANSACTIONS, SimulatedRun
 from zclab.model import ModeName
 from zclab.report.page import page
@@ -171,6 +173,23 @@ def test_a_failed_trial_has_what_its_kernel_said_and_the_console_s_end(tmp_path:
 
     assert "igb 0000:01:00.0: Detected Tx Unit Hang" in text
     assert "the end" in text
+
+
+def test_a_page_stays_small_whatever_filled_a_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that prints without end, or never ends a line."""
+    monkeypatch.setattr("zclab.report.page.CONSOLE_CHARACTERS", 1 << 16)
+    run = two_modes()
+    run.add("zerocopy", {}, boot=99, status="failed", reason="the NIC hung")
+    (tmp_path / "raw").mkdir()
+    for name, text in (("host", "line\n" * 100_000 + "the end\n"), ("guest", "x" * 1_000_000)):
+        (tmp_path / "raw" / f"{name}-console.log").write_text(text)
+
+    html = page(run.results, folder=tmp_path)
+
+    assert "the end" in html
+    assert len(html) < 200_000
 
 
 def test_a_run_without_failures_shows_no_console(tmp_path: Path) -> None:
