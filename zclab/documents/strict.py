@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from zclab.documents.yaml import LONGEST_SHOWN, Document, KeyPath, shown_path
 from zclab.errors import ConfigError
 from zclab.model import COLLECTING, Value
-from zclab.options import is_file, user_path
+from zclab.options import is_file, is_there, user_path
 from zclab.outside import did_you_mean
 
 Model = TypeVar("Model", bound=Value)
@@ -25,7 +25,7 @@ def find(name_or_path: str, *, folder: Path, kind: str) -> Path:
     names = yaml_names(folder)
     if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
         path = user_path(name_or_path, kind)
-        missing = f"{name_or_path}: no such file"
+        missing = f"{name_or_path}: {'not a' if is_there(path) else 'no such'} file"
     else:
         path = folder / f"{name_or_path}.yaml"
         missing = f"no {kind} '{name_or_path}'{did_you_mean(name_or_path, names)}"

@@ -153,7 +153,8 @@ def dotted(path: KeyPath) -> str:
 
 def _short(key: str) -> str:
     """Return a key so that it fits in a line, whatever is in it."""
-    shown = key if key.isprintable() else json.dumps(key)
+    plain = key.isprintable() and key == key.strip() != ""
+    shown = key if plain else json.dumps(key)
     return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
 
 

@@ -186,7 +186,7 @@ def load(path: Path) -> Results:
     """
     file = path / RESULTS_FILE if is_folder(path) else path
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # an editor may put a mark before it
     except OSError as exc:
         msg = f"{file}: {exc.strerror}: name a run directory, such as one under {RUNS}/"
         raise ConfigError(msg) from exc

@@ -222,6 +222,8 @@ def test_a_file_name_that_cannot_be_a_lab_name() -> None:
         ("emulatd", "no lab 'emulatd', did you mean 'emulated'?"),
         ("zzz", "no lab 'zzz'"),
         ("labs/zzz.yaml", "labs/zzz.yaml: no such file"),
+        ("./labs", "./labs: not a file"),
+        ("/dev/null", "/dev/null: not a file"),
     ],
 )
 def test_a_lab_that_is_not_there(name: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,8 @@ def test_ten_lines_that_stand_for_billions_are_refused(shape: str) -> None:
         ),
         (f'"{"k" * 500}": 1\n', f"1: {'k' * 60}…: unknown key"),
         ('"\\e[2J": 1\n', '1: "\\u001b[2J": unknown key'),
+        ("? \n: 1\n", '1: "": unknown key'),
+        ("'kind ': 1\n", "1: \"kind \": unknown key, did you mean 'kind'?"),
         ("kind: {}\n", "1: kind: found no keys, allowed: emulated, ssh"),
     ],
 )

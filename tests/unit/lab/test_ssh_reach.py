@@ -108,6 +108,32 @@ def test_an_alias_is_reached_through_its_jump_host(
         assert "Accepted publickey" in (jump.folder / "log").read_text()
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "Include conf.d/*.conf",
+        "Include conf.d/*.conf\nMatch final\n  Compression yes",
+        "CanonicalizeHostname always\nInclude conf.d/*.conf",
+        'Match exec "test %n = lab1 -a -n %p"\n  Include conf.d/*.conf',
+        "Host *\n  HostKeyAlias rack7\nInclude conf.d/*.conf",
+        "Host *\n  KnownHostsCommand /bin/cat %d/known\nInclude conf.d/*.conf",
+    ],
+    ids=["include", "final", "canonical", "exec", "key alias", "known hosts command"],
+)
+def test_a_configuration_may_be_as_ssh_allows_it(
+    tmp_path: Path, home: Path, server: Sshd, wrapped: str
+) -> None:
+    """Here in two files, of which an editor gave one the line ends of another system."""
+    (home / "known").write_text(f"{server.known}rack7 {server.known.partition(' ')[2]}")
+    (home / "conf.d").mkdir()
+    lines = "\n".join((*alias(home, server), ""))
+    (home / "conf.d" / "lab.conf").write_text(lines, newline="\r\n")
+    configure(home, *wrapped.replace("%d", str(home)).split("\n"))
+
+    with host_of(access_to(tmp_path / "lab")) as host:
+        assert host.run(("echo", "in")).stdout == "in\n"
+
+
 def test_what_the_user_set_for_terminals_breaks_nothing(
     tmp_path: Path, home: Path, server: Sshd
 ) -> None:

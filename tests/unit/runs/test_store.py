@@ -174,6 +174,14 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_a_mark_that_an_editor_put_before_it_makes_no_difference(tmp_path: Path) -> None:
+    results = create(tmp_path / "run").results
+    text = results.model_dump_json(by_alias=True)
+    (tmp_path / "edited.json").write_text(text, encoding="utf-8-sig")
+
+    assert load(tmp_path / "edited.json") == results
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{")
 
