@@ -20,7 +20,7 @@ from pathlib import Path
 from zclab.build.cache import KEY, UNFINISHED, cache_dir, remove_tree, try_locked
 from zclab.build.ownership import FOLDERS, LEFTOVER, SHARED, TAG, is_ours
 from zclab.errors import ConfigError, ZclabError
-from zclab.outside import did_you_mean
+from zclab.outside import did_you_mean, quoted
 
 ALL = "all"
 ARTIFACTS = "artifacts"
@@ -108,7 +108,7 @@ def _check(name: str, there: Sequence[str]) -> None:
     known = tuple(dict.fromkeys((ALL, *KINDS, WORK, *FOLDERS, LOCKS, LEFTOVERS, *there)))
     if name not in known:
         raise ConfigError(
-            f"--kind: found '{name}'{did_you_mean(name, known)}, allowed: {', '.join(known)}"
+            f"--kind: found {quoted(name)}{did_you_mean(name, known)}, allowed: {', '.join(known)}"
         )
 
 

@@ -92,7 +92,13 @@ def test_one_kind_goes_or_everything(own_cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["{home}", "..", "../../home", ".", "", "/", "work/..", "work/../../home", "kernels"]
+    "name",
+    [
+        *("{home}", "..", "../../home", ".", "", "/", "work/..", "work/../../home", "kernels"),
+        *("*", "kern*", "ker?el", "[k]ernel", "work/*", "KERNEL", " kernel", "kernel ", "kernel\n"),
+        *("./kernel", "kernel/", "artifacts", "artifacts/kernel", "work/kernel-default-x/.."),
+        *("kernel,emulator", "~", "$HOME", "-", "--kind=kernel", "kernel\0", "\udcff", "x" * 5000),
+    ],
 )
 def test_what_is_no_name_of_the_list_removes_nothing(name: str, precious: Path) -> None:
     held = artifact("kernel")
