@@ -109,7 +109,9 @@ def sshd(
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
         # The default exchange of keys is most of what a login costs, and no test is about it.
         f"KexAlgorithms curve25519-sha256\nPermitRootLogin yes\n{options}\n"
-        f"SetEnv PATH={folder}/bin:{os.environ['PATH']} {_mark(folder)}\n"
+        # A home without files: bash would read ~/.bashrc for each command, and that of a
+        # developer may take longer than all the rest.
+        f"SetEnv PATH={folder}/bin:{os.environ['PATH']} HOME={folder} {_mark(folder)}\n"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen((PROGRAM, "-D", "-e", "-f", config), stderr=log)
@@ -119,6 +121,7 @@ def sshd(
             lambda: _answers(address, port) or process.poll() is not None,
             what="sshd to answer",
             deadline_s=30,
+            interval_s=0.01,
         )
         assert process.poll() is None, (folder / "log").read_text()
         yield server

@@ -24,7 +24,9 @@ def test(_context: Context, unit: bool = False, nightly: bool = False) -> None:
     argv = [sys.executable, "-m", "pytest", *(["tests/unit"] if unit else [])]
     argv += [] if nightly else ["-m", "not nightly"]
     if unit:
-        argv += ["--numprocesses=auto", "--dist=worksteal"]
+        # More workers than CPUs: tests of SSH and of processes wait for most of their time.
+        workers = len(os.sched_getaffinity(0)) * 3 // 2
+        argv += [f"--numprocesses={workers}", "--dist=worksteal"]
     elif _two_labs_fit():
         # tests/conftest.py keeps labs from taking each other's CPU. -v: a test may take minutes.
         argv += ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "-v"]

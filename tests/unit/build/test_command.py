@@ -10,6 +10,7 @@ import pytest
 
 from zclab.build.command import ToolError, build_env, git_env, output_of, run_logged
 from zclab.errors import BuildError
+from zclab.runner import wait_until
 
 
 def test_the_log_has_command_and_output(tmp_path: Path) -> None:
@@ -66,7 +67,11 @@ def test_an_interrupt_ends_grandchildren_too(tmp_path: Path) -> None:
         )
 
     status = Path(f"/proc/{children[0]}/stat")
-    assert not status.exists() or status.read_text().split()[2] == "Z"
+    wait_until(
+        lambda: not status.exists() or status.read_text().split()[2] == "Z",
+        what="the end of the grandchild, which has closed its files",
+        deadline_s=30,
+    )
 
 
 def test_the_caller_s_environment_does_not_steer_builds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from zclab.errors import CommandError
 from zclab.lab import lock
 from zclab.lab.ssh_config import host_config
 from zclab.model import Endpoint
-from zclab.runner import SshRunner, wait_until
+from zclab.runner import SshRunner, master, wait_until
 from zclab.runner import ssh as ssh_runner
 from zclab.runner.far import far_command
 
@@ -45,6 +45,12 @@ def runner_of(server: Sshd, folder: Path) -> Iterator[SshRunner]:
         yield runner
     finally:
         runner.close()
+
+
+@pytest.fixture
+def stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the runner be sooner sure that a connection has not ended with a command of it."""
+    monkeypatch.setattr(master, "END_TIMEOUT_S", 0.1)
 
 
 @pytest.fixture
@@ -82,6 +88,7 @@ def test_an_error_has_the_command_s_last_words(host: SshRunner) -> None:
         host.run(("no-such-program",))
 
 
+@pytest.mark.usefixtures("stays")
 @pytest.mark.parametrize("script", ["exit 255", "kill -9 $$"])
 def test_a_command_that_ends_with_ssh_s_own_status_is_not_a_lost_connection(
     host: SshRunner, script: str
@@ -322,6 +329,7 @@ def test_a_login_shell_that_runs_no_command_is_said_to(tmp_path: Path, lets_in: 
         host.run(("true",))
 
 
+@pytest.mark.usefixtures("stays")
 def test_an_sshd_that_allows_few_sessions_is_said_to(tmp_path: Path) -> None:
     with (
         sshd(tmp_path / "sshd", options="MaxSessions 1") as server,
@@ -354,6 +362,7 @@ def test_another_user_than_root_does_everything_through_sudo(tmp_path: Path) -> 
     assert len((tmp_path / "sudo.log").read_text().splitlines()) == 5
 
 
+@pytest.mark.usefixtures("stays")
 @pytest.mark.parametrize(
     ("sudo", "words"),
     [
