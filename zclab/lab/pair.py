@@ -41,15 +41,19 @@ echo "no interface has the address $0" >&2
 exit 1
 """
 _HOST_KEYS = 'for key in /etc/ssh/ssh_host_*_key; do ssh-keygen -y -f "$key"; done'
-# The marks of a lab's own lines are all that is ever removed there.
+AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
+# Only whole lines of ours are ever removed. The file may be a link, and its last line may lack its
+# end: a line of ours behind it would be part of it.
 _LET_IN = """
 set -e
 umask 077
-mkdir -p /root/.ssh
-file=/root/.ssh/authorized_keys
+mkdir -p "${2%/*}"
+file=$(readlink -f "$2")
 touch "$file"
-sed -i "/ $0\\$/d" "$file"
-[ -z "$1" ] || printf '%s\\n' "restrict $1 $0" >>"$file"
+sed -i "/^restrict .* $0\\$/d" "$file"
+[ -n "$1" ] || exit 0
+[ -z "$(tail -c 1 "$file")" ] || echo >>"$file"
+printf '%s\\n' "restrict $1 $0" >>"$file"
 """
 
 
@@ -124,8 +128,8 @@ def _way(source: Session, to: Session, address: str, port: int, undo: ExitStack)
     folder = f"{source.names.folder}/migration"
     mark = f"zclab-migration-{source.names.bridge}"
     keys = KeyPair.generate()
-    to.host.run(("sh", "-c", _LET_IN, mark, keys.public))
-    undo.callback(to.host.run, ("sh", "-c", _LET_IN, mark, ""), check=False)
+    to.host.run(let_in(mark, keys.public))
+    undo.callback(to.host.run, let_in(mark, ""), check=False)
     known = "".join(
         f"{_TARGET} {' '.join(line.split()[:2])}\n"
         for line in to.host.run(("sh", "-c", _HOST_KEYS)).stdout.splitlines()
@@ -154,6 +158,11 @@ def _way(source: Session, to: Session, address: str, port: int, undo: ExitStack)
         migrate_uri=f"tcp://{shown}",
         pinned_pages=pinned_pages(to.host),
     )
+
+
+def let_in(mark: str, key: str, file: str = AUTHORIZED_KEYS) -> tuple[str, ...]:
+    """Return what has root let a public key in, in place of any that has the same ``mark``."""
+    return ("sh", "-c", _LET_IN, mark, key, file)
 
 
 def _try(source: Runner, program: str, where: str, address: str) -> None:

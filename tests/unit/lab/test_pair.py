@@ -18,6 +18,7 @@ from zclab.lab.machine import Joined
 from zclab.lab.names import Place
 from zclab.lab.session import Session
 from zclab.model import Endpoint, Lab, Peer, Second
+from zclab.runner import LocalRunner
 from zclab.runner.fake import FakeRunner
 
 NIC, OTHER, PEER = "0000:3b:00.0", "0000:5e:00.0", "0000:3b:00.1"
@@ -234,3 +235,24 @@ def test_a_lab_with_one_host_opens_no_pair() -> None:
     )
     with pytest.raises(ConfigError, match="has one host; `--lab=pair` has two"), opening:
         pass
+
+
+@pytest.mark.parametrize("before", ["", "ssh-ed25519 AAAA me@desk", "ssh-ed25519 AAAA me@desk\n"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_whoever_root_lets_in_stays_let_in(tmp_path: Path, before: str, linked: bool) -> None:
+    """A last line without its end is the user's, and so is a link in the file's place."""
+    there, file = tmp_path / "there", tmp_path / "ssh" / "authorized_keys"
+    file.parent.mkdir()
+    (there if linked else file).write_text(before)
+    if linked:
+        file.symlink_to(there)
+    run = LocalRunner().run
+
+    for key in ("ssh-ed25519 BBBB", "ssh-ed25519 CCCC"):
+        run(pair.let_in("zclab-migration-zclab3b00", key, str(file)))
+    *others, ours = file.read_text().splitlines()
+    run(pair.let_in("zclab-migration-zclab3b00", "", str(file)))
+
+    assert ours == "restrict ssh-ed25519 CCCC zclab-migration-zclab3b00"
+    assert others == before.splitlines() == file.read_text().splitlines()
+    assert file.is_symlink() == linked
