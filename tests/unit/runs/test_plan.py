@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 import pytest
 
+from zclab.documents.labs import load_lab
 from zclab.errors import ConfigError
 from zclab.model import Emulator, Endpoint, Lab, ModeName, Peer, Switch
 from zclab.runs.plan import (
@@ -261,3 +263,14 @@ def test_the_estimate_grows_with_boots_and_durations() -> None:
     assert estimate_s(longer) - estimate_s(short) == pytest.approx(2 * trials)
     assert estimate_s(warm) - estimate_s(short) == pytest.approx(3 * trials)
     assert estimate_s(short, boot_s=30) - estimate_s(short, boot_s=10) == pytest.approx(3 * 20)
+
+
+def test_a_migration_comes_last_in_its_boot_whatever_the_lot_says() -> None:
+    """Figures by thread are of the guest's process, which is another one afterwards."""
+    lab = load_lab("pair")
+    workloads = select_workloads(names=("TCP_STREAM", "TCP_RR", "MIGRATE"), duration_s=1.0)
+
+    for seed in range(20):
+        lot = Random(seed)  # noqa: S311 - no secret
+        boots = plan(lab, modes=("vhost", "zerocopy"), workloads=workloads, lot=lot)
+        assert [boot.trials[-1].workload.name for boot in boots] == ["MIGRATE"] * len(boots)
