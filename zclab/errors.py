@@ -48,6 +48,10 @@ class MigrationError(DomainError):
     """A guest was not migrated: libvirt refused, or it did not get there."""
 
 
+class MigrationRefusedError(MigrationError):
+    """libvirt does not migrate such a guest, wherever it should go."""
+
+
 class ParseError(ZclabError):
     """A tool's output was not what its parser knows."""
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from zclab.bench import integrity, migrate
 from zclab.bench.guest import RunningGuest, running_guest
 from zclab.bench.notices import with_notices
-from zclab.errors import KernelReportError, MigrationError, TrialError, ZclabError
+from zclab.errors import KernelReportError, MigrationRefusedError, TrialError, ZclabError
 from zclab.host import copies, cpu, memory, netdev
 from zclab.host.netperf import NetperfResult, netperf_argv, parse
 from zclab.lab.pair import Pair
@@ -149,7 +149,7 @@ def _measured(
     except KernelReportError:
         raise
     except ZclabError as exc:
-        if isinstance(exc, MigrationError) and not guest.mode.migrates:
+        if isinstance(exc, MigrationRefusedError) and not guest.mode.migrates:
             return _failed(planned, str(exc), status="refused"), ()
         if report := guest.session.watcher.error():
             raise report from exc

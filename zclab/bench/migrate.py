@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 from zclab.bench.guest import RunningGuest
 from zclab.bench.traffic import Traffic, both_ways
-from zclab.errors import MigrationError, TrialError, ZclabError
+from zclab.errors import CommandError, MigrationError, TrialError, ZclabError
 from zclab.host import domain, echo, netdev
 from zclab.host.migration import MigrationStatistics
 from zclab.host.pinned import pinned_pages
@@ -211,8 +211,11 @@ def left_pinned(source: Target) -> int:
         found.append(max(0, pinned_pages(source.session.host) - source.pinned_pages))
         return found[-1] == 0
 
-    with suppress(ZclabError):
+    try:
         wait_until(none, what="pages to be let go of", deadline_s=SETTLES_S, interval_s=0.5)
+    except CommandError:
+        if not found:  # the host does not answer
+            raise
     return found[-1]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import libvirt
 
-from zclab.errors import CommandError, DomainError, MigrationError
+from zclab.errors import CommandError, DomainError, MigrationError, MigrationRefusedError
 from zclab.host.migration import MigrationStatistics, migration_statistics, with_device
 from zclab.model import Guest
 from zclab.runner import wait_until
@@ -31,6 +31,15 @@ QEMU_LOGS = "/var/log/libvirt/qemu"
 """Where libvirt keeps what each guest's QEMU prints, and why it ended."""
 
 STOP_DEADLINE_S = 20
+
+_REFUSALS = (
+    libvirt.VIR_ERR_OPERATION_INVALID,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+)
+"""What libvirt says of a guest that it does not migrate. Another host that cannot be reached, or a
+login that is not let in, is another error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +272,8 @@ class Domain:
 
         libvirtd of this host reaches that one's by ``libvirt_uri``, and memory is sent to
         ``migrate_uri``. There the guest's interface of the same address is ``device``. Raises
-        MigrationError with libvirt's own words where it refuses or does not get there; the guest
+        MigrationError with libvirt's own words where it does not get there, and
+        MigrationRefusedError where libvirt does not migrate such a guest at all; the guest
         goes on here then.
         """
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
@@ -277,7 +287,9 @@ class Domain:
             }
             self._domain.migrateToURI3(libvirt_uri, parameters, flags)
         except libvirt.libvirtError as exc:
-            raise MigrationError(f"guest {self.name} was not migrated: {exc}") from exc
+            refused = exc.get_error_code() in _REFUSALS
+            kind = MigrationRefusedError if refused else MigrationError
+            raise kind(f"guest {self.name} was not migrated: {exc}") from exc
 
     def cancel_migration(self) -> bool:
         """Stop a migration that is under way; tell whether there was one to stop."""

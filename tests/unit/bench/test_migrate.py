@@ -10,7 +10,7 @@ import pytest
 
 from zclab.bench import execute, migrate
 from zclab.bench.migrate import Leg, ZeroCopy
-from zclab.errors import MigrationError
+from zclab.errors import MigrationError, MigrationRefusedError
 from zclab.host import domain
 from zclab.host.migration import MigrationStatistics
 from zclab.lab.pair import Pair
@@ -106,7 +106,9 @@ def refused(monkeypatch: pytest.MonkeyPatch, mode: ModeName) -> Trial:
     """Return the trial of a guest that libvirt does not migrate."""
 
     def refuses(*_: object) -> None:
-        raise MigrationError("guest x was not migrated: VFIO migration is not supported in kernel")
+        raise MigrationRefusedError(
+            "guest x was not migrated: VFIO migration is not supported in kernel"
+        )
 
     monkeypatch.setattr(migrate, "observe", refuses)
     watcher = Watcher(abort=lambda: None)

@@ -5,9 +5,10 @@ import xml.etree.ElementTree as ET
 from contextlib import suppress
 from types import FrameType
 
+import libvirt
 import pytest
 
-from zclab.errors import ParseError
+from zclab.errors import MigrationError, MigrationRefusedError, ParseError
 from zclab.host import domain, migration
 from zclab.model import Guest
 
@@ -250,3 +251,35 @@ def test_statistics_of_no_migration_are_none() -> None:
 def test_statistics_that_are_no_numbers_are_an_error() -> None:
     with pytest.raises(ParseError, match="memory_normal: found 'many'"):
         migration.migration_statistics({**JOB, "memory_normal": "many"})
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        (libvirt.VIR_ERR_OPERATION_INVALID, True),
+        (libvirt.VIR_ERR_CONFIG_UNSUPPORTED, True),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, False),
+        (libvirt.VIR_ERR_AUTH_FAILED, False),
+    ],
+)
+def test_a_host_that_is_not_reached_is_no_refusal(
+    code: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = domain.Libvirt("test:///default")
+    try:
+        guest = domain.Domain(connection._connection.lookupByName("test"))
+        error = libvirt.libvirtError("it said so")
+        error.err = (code, 0, "it said so", 2, None, None, None, 0, 0)
+
+        def fail(*_args: object) -> None:
+            raise error
+
+        monkeypatch.setattr(guest._domain, "migrateToURI3", fail)
+        device = domain.existing_tap_interface(name="mp3b00", mac=MAC, queue_size=256)
+
+        with pytest.raises(MigrationError) as caught:
+            guest.migrate("qemu:///there", "tcp://there", device=device)
+    finally:
+        connection.close()
+
+    assert isinstance(caught.value, MigrationRefusedError) == refused
