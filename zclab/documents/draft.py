@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from zclab.documents.labs import LABS, load_lab
 from zclab.documents.yaml import shown_path
 from zclab.errors import ConfigError
 from zclab.host.inventory import EthernetNic, Inventory
-from zclab.model import Endpoint, Lab
+from zclab.model import Endpoint, Lab, LabName
+from zclab.outside import quoted
 
 MOST_VCPUS = 4
 MOST_MEMORY_MIB = 4096
@@ -28,9 +30,14 @@ _PLAIN = re.compile(
 
 def place(name: str) -> Path:
     """Return where the file of a new lab goes; ConfigError where it cannot be one, or is there."""
+    try:
+        TypeAdapter(LabName).validate_python(name)
+    except ValidationError as exc:
+        raise ConfigError(
+            f"--write: found {quoted(name)}, allowed: the name of a new lab, such as rack7: up to "
+            "32 lower-case letters, digits and hyphens"
+        ) from exc
     path = LABS / f"{name}.yaml"
-    if "/" in name or not name.strip("."):
-        raise ConfigError(f"--write: found '{name}', allowed: the name of a new lab, such as rack7")
     if path.exists() or path.is_symlink():
         raise ConfigError(f"--write: {shown_path(path)} is there; remove it, or say another name")
     return path

@@ -72,12 +72,17 @@ def report(machine: Sequence[Finding], hosts: Hosts, *, name: str) -> None:
         try:
             host = stack.enter_context(ssh.reached(hosts.host, "host"))
             peer = stack.enter_context(ssh.reached(hosts.peer, "peer")) if hosts.peer else host
+            if path:
+                wiring.sweep(host)
             here = inventory.take(host)
             there = inventory.take(peer) if hosts.peer else here
             ends = (hosts.nic or _first(here.free), hosts.peer_nic or _first(there.free))
-            findings = (*machine, *lifecycle.requirements_at(host, ends[0], peer, ends[1]))
+            asked = lifecycle.requirements_at(host, ends[0], peer, ends[1])
+            # Where no NIC is free the list below says why.
+            asked = tuple(one for one in asked if all(ends) or not one.name.endswith(": nic"))
+            findings = (*machine, *asked)
         except ZclabError as exc:
-            lost = Finding(status="fail", name=f"host {hosts.host.address}", detail=str(exc))
+            lost = Finding(status="fail", name="hosts", detail=str(exc))
             say(render((*machine, lost)))
             raise LabError("a host cannot be asked; see FAIL above") from exc
         say(render(findings))
@@ -103,7 +108,7 @@ def _write(
 
 
 def _first(nics: Sequence[EthernetNic]) -> str:
-    return nics[0].pci if nics else "none"
+    return nics[0].pci if nics else ""
 
 
 def _unwired(here: Inventory, there: Inventory) -> str:

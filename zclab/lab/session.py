@@ -304,6 +304,11 @@ def sweep(
         netdev.wait_for_netdev(host, lab.peer.nic)
 
 
+def remove_netns(runner: Runner, netns: str) -> None:
+    """Remove a network namespace that an interrupted run left; its NIC comes back."""
+    runner.run(("sh", "-c", _SWEEP, netns), check=False)
+
+
 def _give_files(host: Runner, access: Access, boot: GuestBoot, names: Names) -> None:
     """Copy to the host what it does not have; folders are named by hashes: what is there fits."""
     wanted = {

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
-from zclab.errors import CommandError
+from zclab.errors import CommandError, LabError
 from zclab.host import netdev
 from zclab.host.inventory import EthernetNic, Inventory
 from zclab.lab import lock
-from zclab.lab.session import in_netns
+from zclab.lab.session import in_netns, remove_netns
 from zclab.model import Network
 from zclab.progress import Progress
 from zclab.runner import Runner, wait_until
 
-NETNS = "zclab-wiring"
+NETNS = "zclab-wiring-"
+"""What the namespace of a NIC that is tried is called, with its PCI address behind."""
 ANSWER_DEADLINE_S = 5
 """A neighbour that does not answer is one that has failed after three requests, a second each."""
 
@@ -36,12 +37,21 @@ def find(
     """
     for nic in here.free:
         for other in there.free:
-            if not nic.netdev or not other.netdev or (peer is host and nic.pci == other.pci):
+            same = peer is host and nic.pci == other.pci
+            if same or not all(end.netdev and end.link != "no cable" for end in (nic, other)):
                 continue
             progress(0, None, f"trying the cable between {nic.pci} and {other.pci}")
             if joined(host, nic, peer, other):
                 return nic, other
     return None
+
+
+def sweep(host: Runner) -> None:
+    """Give back the NICs of a search that was killed; one that goes on keeps its own."""
+    for name in host.run(("ls", "/run/netns"), check=False).stdout.split():
+        if name.startswith(NETNS):
+            with suppress(LabError), lock.held(host, (name.removeprefix(NETNS),)):
+                remove_netns(host, name)
 
 
 def joined(host: Runner, nic: EthernetNic, peer: Runner, other: EthernetNic) -> bool:
@@ -55,7 +65,7 @@ def joined(host: Runner, nic: EthernetNic, peer: Runner, other: EthernetNic) -> 
             undo.enter_context(_state_kept(runner, one.netdev))
         far: Runner = peer
         if peer is host:  # which would answer itself otherwise
-            far = undo.enter_context(in_netns(peer, NETNS, other.netdev))
+            far = undo.enter_context(in_netns(peer, NETNS + other.pci, other.netdev))
         ends = ((far, other.netdev, network.peer), (host, nic.netdev, network.guest))
         for runner, name, address in ends:
             runner.run(("ip", "address", "add", address, "dev", name))

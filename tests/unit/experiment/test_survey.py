@@ -72,4 +72,4 @@ def test_a_host_that_does_not_answer_is_a_finding_beside_the_others(
 
     told = capsys.readouterr().out
     assert "plenty" in told
-    assert "FAIL  host h  host: no SSH connection to root@h:22" in told
+    assert "FAIL  hosts  host: no SSH connection to root@h:22" in told
