@@ -68,9 +68,9 @@ def test_output_that_nobody_can_take_ends_without_a_traceback(
 
 @pytest.mark.parametrize("stderr", ["2>&-", "2> /dev/full"])
 def test_an_error_that_nobody_can_take_is_still_its_exit_status(
-    stderr: str, tmp_path: Path
+    stderr: str, short_path: Path
 ) -> None:
-    done = sh(f"{INVOKE} lab-ssh {stderr}", tmp_path)
+    done = sh(f"{INVOKE} lab-ssh {stderr}", short_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
 
