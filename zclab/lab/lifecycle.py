@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,7 +25,7 @@ from zclab.lab.session import (
     second_session,
     session,
 )
-from zclab.model import Emulator, Lab, Second, Switch
+from zclab.model import Emulator, Lab, Switch
 from zclab.progress import Progress
 from zclab.runner import Runner
 
@@ -38,11 +38,12 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     """
     if lab.emulator is None:
         access = ssh.access(lab)
-        _check_free(lab, access)
+        nics = (lab.nic, *(() if lab.peer.endpoint else (lab.peer.nic,)))
+        _check_free(access.host_runner(), nics)
         connect_libvirt(access).close()
         if lab.second:
             second = ssh.second_access(lab)
-            _check_second_free(lab.second, second)
+            _check_free(second.host_runner(SECOND_HOST), (lab.second.nic,))
             connect_libvirt(second).close()
         return access
     was_up = emulated.find(lab.name) is not None
@@ -59,22 +60,11 @@ def up(lab: Lab, artifacts: Artifacts, *, with_me: bool, progress: Progress) -> 
     return access
 
 
-def _check_free(lab: Lab, access: Access) -> None:
-    """Raise LabError where somebody uses a NIC of a lab's host, before anything is waited for."""
-    host = access.host_runner()
+def _check_free(host: Runner, nics: Sequence[str]) -> None:
+    """Raise LabError where somebody uses a NIC of a host, before anything is waited for."""
     try:
         host.connect()
-        lock.check_free(host, (lab.nic, *(() if lab.peer.endpoint else (lab.peer.nic,))))
-    finally:
-        host.close()
-
-
-def _check_second_free(second: Second, access: Access) -> None:
-    """Raise LabError where somebody uses the NIC of a lab's second host."""
-    host = access.host_runner(SECOND_HOST)
-    try:
-        host.connect()
-        lock.check_free(host, (second.nic,))
+        lock.check_free(host, nics)
     finally:
         host.close()
 
@@ -221,11 +211,11 @@ def opened_pair(
         progress(0, None, "preparing the second host, and the way between the two")
         first = replace(alone, migratable=True)
         access, console = second_access(lab), second_console_of(lab)
-        with ExitStack() as stack:
-            second = stack.enter_context(
-                second_session(first, access, lab.second.nic, console=console, force=force)
-            )
-            yield stack.enter_context(pair.connected(first, second))
+        with (
+            second_session(first, access, lab.second.nic, console=console, force=force) as second,
+            pair.connected(first, second) as connected,
+        ):
+            yield connected
 
 
 def second_access(lab: Lab) -> Access:
