@@ -22,10 +22,10 @@ from zclab.host.kvm import FIRMWARE, node_problem, try_kvm
 from zclab.lab import emulated
 from zclab.report.output import say
 from zclab.runner import LocalRunner, Result, Runner
+from zclab.units import GIB
 
 PACKAGES = Path(__file__).resolve().parents[2] / "packages.txt"
 APT_HELPER = "/usr/lib/apt/apt-helper"
-GIB = 1 << 30
 FIRST_BUILD_GIB = 12
 LATER_BUILD_GIB = 4
 MEMORY_GIB = 4
