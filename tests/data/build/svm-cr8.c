@@ -38,17 +38,10 @@ extern const char guest[], handler[];
 
 static void prepare_guest(void)
 {
-	u32 cr0;
-
 	set_gate(&idt[VECTOR], handler);
 	prepare_vmcb();
-	set32(GDTR + 4, sizeof(gdt) - 1);
-	set32(GDTR + 8, (u32)gdt);
-	set32(IDTR + 4, sizeof(idt) - 1);
-	set32(IDTR + 8, (u32)idt);
+	share_with_guest(idt, sizeof(idt));
 	set32(INT_VECTOR, VECTOR);
-	__asm__("mov %%cr0, %0" : "=r"(cr0));
-	set32(CR0, cr0);
 }
 
 int main(void)

@@ -43,16 +43,9 @@ static void start_timer(void)
 
 static void prepare_guest(void)
 {
-	u32 cr0;
-
 	set_gate(&idt[VECTOR], handler);
 	prepare_vmcb();
-	set32(GDTR + 4, sizeof(gdt) - 1);
-	set32(GDTR + 8, (u32)gdt);
-	set32(IDTR + 4, sizeof(idt) - 1);
-	set32(IDTR + 8, (u32)idt);
-	__asm__("mov %%cr0, %0" : "=r"(cr0));
-	set32(CR0, cr0);
+	share_with_guest(idt, sizeof(idt));
 	set32(RSP, (u32)guest_stack + sizeof(guest_stack));
 }
 

@@ -120,6 +120,19 @@ static inline void prepare_vmcb(void)
 	set32(RFLAGS, 1 << 1);
 }
 
+/* Give the guest the host's GDT and CR0, and a table of interrupt vectors. */
+static inline void share_with_guest(const struct gate *idt, u32 idt_size)
+{
+	u32 cr0;
+
+	set32(GDTR + 4, sizeof(gdt) - 1);
+	set32(GDTR + 8, (u32)gdt);
+	set32(IDTR + 4, idt_size - 1);
+	set32(IDTR + 8, (u32)idt);
+	__asm__("mov %%cr0, %0" : "=r"(cr0));
+	set32(CR0, cr0);
+}
+
 /* Run the guest from RIP on; return the code of its #VMEXIT. */
 static inline u32 run_guest(u32 rip)
 {
