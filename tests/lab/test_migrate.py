@@ -33,7 +33,7 @@ MEGABITS = 4
 """Of the stream, where nothing is measured: all that it can be takes CPU time from a migration."""
 
 NIC_BETWEEN = """ip -o -4 address show | awk -v "a=$0" '$4 ~ "^" a "/" { print $2 }'"""
-MARKS = "cat /root/.ssh/authorized_keys; ls /var/lib/zclab"
+MARKS = "cat ~root/.ssh/authorized_keys; ls /var/lib/zclab"
 
 
 @pytest.fixture(scope="module")
